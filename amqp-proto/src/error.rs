@@ -1,0 +1,409 @@
+//! The one error type of the client.
+//!
+//! An [`Error`] says what happened ([`ErrorKind`]), who erred ([`Error::origin`]), what was being done
+//! ([`Error::operation`]), and whether trying again can help ([`Error::is_retryable`]). It is cheap to clone,
+//! because one cause often ends many calls at once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::conn::{DeliveryTag, Returned};
+use crate::method::reply_code::ReplyCode;
+use crate::uri::UriError;
+use crate::wire::{DecodeError, EncodeError, FrameError};
+
+/// Any failure of the client. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    operation: Option<&'static str>,
+}
+
+/// Who has to change something for this error to go away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The application: a wrong name, a wrong order of calls, a wrong configuration.
+    User,
+    /// This library. Please report it.
+    Library,
+    /// The broker: it refused, closed, or broke the protocol.
+    Broker,
+    /// What lies between: an address, a socket, a deadline.
+    Network,
+}
+
+/// A `connection.close` or `channel.close` as the broker sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReason {
+    /// The reply code, 404 for example.
+    pub code: ReplyCode,
+    /// The broker's words.
+    pub text: String,
+    /// The class of the method that was to blame, 0 if none was.
+    pub class_id: u16,
+    /// The method that was to blame, 0 if none was.
+    pub method_id: u16,
+}
+
+impl CloseReason {
+    /// A reason as it stands in a close method.
+    #[must_use]
+    pub fn new(code: ReplyCode, text: impl Into<String>, class_id: u16, method_id: u16) -> Self {
+        Self { code, text: text.into(), class_id, method_id }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)?;
+        match crate::method::name_of(self.class_id, self.method_id) {
+            Some(name) => write!(f, " (in {name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What was awaited when a deadline passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeoutReason {
+    /// No socket was connected in time.
+    Connect,
+    /// The peer went silent in this state of the handshake.
+    Handshake {
+        /// The state's name: `AwaitStart`, `AwaitTune`, `AwaitOpenOk` …
+        state: &'static str,
+    },
+    /// A call got no reply.
+    Call {
+        /// The method that was not answered, `queue.declare` for example.
+        method: &'static str,
+    },
+    /// A publish was not confirmed.
+    Confirm,
+    /// There was no room to publish.
+    Room,
+    /// `close-ok` did not come.
+    Close,
+    /// Nothing was received for two heartbeat intervals.
+    Heartbeat {
+        /// The negotiated interval.
+        interval: Duration,
+    },
+}
+
+impl fmt::Display for TimeoutReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connecting took too long"),
+            Self::Handshake { state } => write!(f, "the peer went silent in the handshake, in state {state}"),
+            Self::Call { method } => write!(f, "no reply to {method}"),
+            Self::Confirm => f.write_str("the publish was not confirmed"),
+            Self::Room => f.write_str("no room to publish: the broker does not read"),
+            Self::Close => f.write_str("the broker did not answer the close"),
+            Self::Heartbeat { interval } => {
+                write!(f, "nothing received for two heartbeat intervals of {} s", interval.as_secs_f32())
+            }
+        }
+    }
+}
+
+/// How the peer broke the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The byte stream does not fall into frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A method or a content header does not decode.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A frame or method that is not allowed here.
+    #[error("unexpected {what} on channel {channel}")]
+    Unexpected {
+        /// What came.
+        what: String,
+        /// The channel it came on.
+        channel: u16,
+    },
+    /// The peer speaks another version of AMQP.
+    #[error("the peer does not speak AMQP 0-9-1, it offers {0}")]
+    Version(String),
+    /// None of the broker's authentication mechanisms is one of ours.
+    #[error("the broker offers none of the configured authentication mechanisms, only: {0}")]
+    Mechanisms(String),
+    /// The broker's tuning cannot be worked with.
+    #[error("the broker offers frame_max {0}; 4096 is the least that 0-9-1 allows")]
+    Tuning(u32),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The broker closed the channel.
+    ChannelClosed(CloseReason),
+    /// The broker closed the connection.
+    ConnectionClosed(CloseReason),
+    /// The broker refused the credentials.
+    AuthenticationFailed(String),
+    /// The network failed.
+    ConnectionLost {
+        /// The kind of I/O error, if it was one; an end of file is `UnexpectedEof`.
+        kind: std::io::ErrorKind,
+        /// The system's words.
+        text: String,
+    },
+    /// A deadline passed.
+    Timeout {
+        /// What was awaited.
+        reason: TimeoutReason,
+        /// The broker had announced `connection.blocked` meanwhile.
+        blocked: bool,
+    },
+    /// The peer broke the protocol.
+    Protocol(ProtocolError),
+    /// The channel is closed: by this side, earlier.
+    ChannelNotOpen,
+    /// The connection is closed: by this side, earlier.
+    ConnectionNotOpen,
+    /// All channel numbers are in use.
+    ChannelsExhausted {
+        /// The negotiated number of channels.
+        channel_max: u16,
+    },
+    /// What was to be sent cannot be encoded.
+    Encode(EncodeError),
+    /// The URI is wrong.
+    Uri(UriError),
+    /// The configuration or the order of calls is wrong, in these words.
+    Invalid(String),
+    /// There is no room to publish now.
+    Full,
+    /// A mandatory publish was returned.
+    NoRoute(Box<Returned>),
+    /// The broker refused responsibility for a publish.
+    Nacked,
+    /// Whether the broker has a publish cannot be known; the cause says why.
+    Unknown(Error),
+    /// One delivery cannot be read: its names or properties do not decode, or its body is over the limit. It can
+    /// still be rejected by its tag.
+    BadDelivery {
+        /// The tag to reject it by.
+        delivery_tag: DeliveryTag,
+        /// Why.
+        reason: String,
+    },
+    /// The broker cancelled the consumer: its queue is gone, for example.
+    ConsumerCancelled {
+        /// The consumer's tag.
+        consumer_tag: String,
+    },
+    /// A bug in this library.
+    Internal(&'static str),
+}
+
+impl Error {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: ErrorKind) -> Self {
+        Self(Arc::new(Inner { kind, operation: None }))
+    }
+
+    /// A failed socket operation. An end of file is `UnexpectedEof`.
+    #[must_use]
+    pub fn io(error: &std::io::Error) -> Self {
+        Self::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() })
+    }
+
+    /// A wrong configuration or order of calls.
+    #[must_use]
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid(text.into()))
+    }
+
+    /// A deadline that passed.
+    #[must_use]
+    pub fn timeout(reason: TimeoutReason, blocked: bool) -> Self {
+        Self::new(ErrorKind::Timeout { reason, blocked })
+    }
+
+    /// The same error, saying what was being done: an AMQP method name such as `queue.declare`.
+    #[must_use]
+    pub fn during(&self, operation: &'static str) -> Self {
+        Self(Arc::new(Inner { kind: self.0.kind.clone(), operation: Some(operation) }))
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// What was being done, as an AMQP method name such as `queue.declare`, where one operation was to blame.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// The broker's close, if the broker closed the channel or the connection, also as the cause of an unknown
+    /// outcome.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        match self.kind() {
+            ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => Some(reason),
+            ErrorKind::Unknown(cause) => cause.close_reason(),
+            _ => None,
+        }
+    }
+
+    /// The broker's reply code, where it gave one.
+    #[must_use]
+    pub fn reply_code(&self) -> Option<ReplyCode> {
+        match self.kind() {
+            ErrorKind::NoRoute(returned) => Some(returned.reply_code()),
+            ErrorKind::AuthenticationFailed(_) => Some(ReplyCode::ACCESS_REFUSED),
+            _ => self.close_reason().map(|reason| reason.code),
+        }
+    }
+
+    /// Who erred.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self.kind() {
+            ErrorKind::ConnectionLost { .. } => Origin::Network,
+            ErrorKind::Timeout { blocked, .. } => {
+                if *blocked {
+                    Origin::Broker
+                } else {
+                    Origin::Network
+                }
+            }
+            ErrorKind::Internal(_) => Origin::Library,
+            ErrorKind::AuthenticationFailed(_)
+            | ErrorKind::ChannelNotOpen
+            | ErrorKind::ConnectionNotOpen
+            | ErrorKind::ChannelsExhausted { .. }
+            | ErrorKind::Encode(_)
+            | ErrorKind::Uri(_)
+            | ErrorKind::Invalid(_)
+            | ErrorKind::Full
+            | ErrorKind::NoRoute(_) => Origin::User,
+            ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => {
+                if reason.code.is_users_fault() {
+                    Origin::User
+                } else {
+                    Origin::Broker
+                }
+            }
+            ErrorKind::Unknown(cause) => cause.origin(),
+            ErrorKind::Protocol(_)
+            | ErrorKind::Nacked
+            | ErrorKind::BadDelivery { .. }
+            | ErrorKind::ConsumerCancelled { .. } => Origin::Broker,
+        }
+    }
+
+    /// Whether the same thing may succeed if it is tried again, perhaps on a new connection.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::ConnectionLost { .. }
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::Full
+            | ErrorKind::Nacked
+            | ErrorKind::ConsumerCancelled { .. } => true,
+            ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => reason.code.is_transient(),
+            ErrorKind::Unknown(cause) => cause.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        if let Some(operation) = self.operation() {
+            out.field("operation", &operation);
+        }
+        out.field("kind", self.kind()).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(operation) = self.operation() {
+            write!(f, "{operation}: ")?;
+        }
+        self.kind().fmt(f)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChannelClosed(reason) => write!(f, "the broker closed the channel: {reason}"),
+            Self::ConnectionClosed(reason) => write!(f, "the broker closed the connection: {reason}"),
+            Self::AuthenticationFailed(text) => write!(f, "authentication failed: {text}"),
+            Self::ConnectionLost { text, .. } => write!(f, "connection lost: {text}"),
+            Self::Timeout { reason, blocked } => {
+                write!(f, "timed out: {reason}")?;
+                if *blocked { f.write_str(" (the broker has blocked this connection)") } else { Ok(()) }
+            }
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::ChannelNotOpen => f.write_str("the channel is not open"),
+            Self::ConnectionNotOpen => f.write_str("the connection is not open"),
+            Self::ChannelsExhausted { channel_max } => write!(f, "all {channel_max} channels are in use"),
+            Self::Encode(error) => error.fmt(f),
+            Self::Uri(error) => error.fmt(f),
+            Self::Invalid(text) => f.write_str(text),
+            Self::Full => f.write_str("no room to publish now"),
+            Self::NoRoute(returned) => {
+                write!(f, "the message was returned: {} {}", returned.reply_code(), returned.reply_text())
+            }
+            Self::Nacked => f.write_str("the broker did not take responsibility for the message"),
+            Self::Unknown(cause) => write!(f, "whether the broker has the message is unknown: {cause}"),
+            Self::BadDelivery { reason, .. } => write!(f, "a delivery cannot be read: {reason}"),
+            Self::ConsumerCancelled { consumer_tag } => {
+                write!(f, "the broker cancelled the consumer {consumer_tag:?}")
+            }
+            Self::Internal(text) => write!(f, "a bug in the AMQP library: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.kind() {
+            ErrorKind::Protocol(error) => Some(error),
+            ErrorKind::Encode(error) => Some(error),
+            ErrorKind::Uri(error) => Some(error),
+            ErrorKind::Unknown(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::new(ErrorKind::Protocol(error))
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::new(ErrorKind::Encode(error))
+    }
+}
+
+impl From<UriError> for Error {
+    fn from(error: UriError) -> Self {
+        Self::new(ErrorKind::Uri(error))
+    }
+}
