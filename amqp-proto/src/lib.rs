@@ -1,1 +1,3 @@
-//! (placeholder)
+//! The core of the AMQP 0-9-1 client: no I/O, no runtime, no threads, no clock.
+
+pub mod wire;
