@@ -1,5 +1,6 @@
-//! A sans-IO AMQP 0-9-1 core: codec, connection and channel state machine. No I/O, no runtime, no clock.
+//! The core of the AMQP 0-9-1 client: no I/O, no runtime, no threads, no clock.
 
 pub mod config;
 pub mod sasl;
 pub mod uri;
+pub mod wire;
