@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, TlsOptions, Verify};
 use amqp_proto::sasl::Mechanism;
+use amqp_proto::wire::FieldTable;
 
 #[test]
 fn the_defaults_are_valid_and_as_documented() {
@@ -103,4 +104,49 @@ fn what_cannot_be_sent_is_refused_before_connecting() {
     }
     assert_eq!(Config::default().virtual_host("v".repeat(255)).validate(), Ok(()));
     assert_eq!(Config::default().credentials("\0", "").mechanism(Mechanism::AmqPlain).validate(), Ok(()));
+}
+
+#[test]
+fn f11_the_client_says_what_it_is_and_what_it_knows() {
+    let properties = Config::default().start_properties().unwrap();
+    for key in ["product", "version", "platform", "information"] {
+        assert!(properties.get(key).unwrap().as_str().is_some_and(|text| !text.is_empty()), "{key}");
+    }
+    assert!(!properties.contains_key("connection_name"));
+    let capabilities = properties.get("capabilities").unwrap().as_table().unwrap();
+    for capability in [
+        "authentication_failure_close",
+        "basic.nack",
+        "connection.blocked",
+        "consumer_cancel_notify",
+        "exchange_exchange_bindings",
+        "per_consumer_qos",
+        "publisher_confirms",
+    ] {
+        assert_eq!(capabilities.get(capability).and_then(|value| value.as_bool()), Some(true), "{capability}");
+    }
+}
+
+#[test]
+fn f11_the_users_client_properties_win_but_our_capabilities_stay() {
+    let mut capabilities = FieldTable::new();
+    capabilities.insert("basic.nack", false).unwrap();
+    capabilities.insert("something_new", true).unwrap();
+    let properties = Config::default()
+        .connection_name("importer")
+        .client_property("product", "shop")
+        .unwrap()
+        .client_property("capabilities", capabilities)
+        .unwrap()
+        .start_properties()
+        .unwrap();
+    assert_eq!(properties.get("product").unwrap().as_str(), Some("shop"));
+    assert_eq!(properties.get("connection_name").unwrap().as_str(), Some("importer"));
+    let capabilities = properties.get("capabilities").unwrap().as_table().unwrap();
+    assert_eq!(capabilities.get("basic.nack").unwrap().as_bool(), Some(true));
+    assert_eq!(capabilities.get("something_new").unwrap().as_bool(), Some(true));
+
+    let properties = Config::default().client_property("capabilities", 1).unwrap().start_properties().unwrap();
+    assert!(properties.get("capabilities").unwrap().as_table().is_some_and(|table| table.len() == 7));
+    assert!(Config::default().client_property("k".repeat(256), 1).is_err());
 }

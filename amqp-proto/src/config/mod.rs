@@ -6,15 +6,14 @@
 
 mod error;
 mod parts;
+mod properties;
 
 use std::time::Duration;
 
 pub use self::error::ConfigError;
 pub use self::parts::{Address, Heartbeat, Limits, TcpOptions, Timeouts, TlsOptions, Verify};
 use crate::sasl::{Credentials, Mechanism};
-
-/// 0-9-1 §4.2.3.
-const FRAME_MIN_SIZE: usize = 4096;
+use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
 
 /// The configuration of a connection.
 ///
@@ -58,6 +57,8 @@ pub struct Config {
     pub locale: String,
     /// A name for people who look at the broker's list of connections. Default: none.
     pub connection_name: Option<String>,
+    /// More client properties; they win over the library's own (see [`Config::start_properties`]). Default: none.
+    pub client_properties: FieldTable,
     /// The most channels wanted on the connection; 0 is no limit of this side. The broker may lower it. Default: 2047.
     pub channel_max: u16,
     /// The largest frame wanted, in bytes, its 8 bytes of framing included: at least 4096; 0 is no limit of this side.
@@ -87,6 +88,7 @@ impl Default for Config {
             mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain],
             locale: "en_US".to_owned(),
             connection_name: None,
+            client_properties: FieldTable::new(),
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat: Heartbeat::default(),
@@ -186,6 +188,23 @@ impl Config {
     #[must_use]
     pub fn connection_name(mut self, name: impl Into<String>) -> Self {
         self.connection_name = Some(name.into());
+        self
+    }
+
+    /// Adds one client property, or replaces it.
+    ///
+    /// # Errors
+    ///
+    /// A key of more than 255 bytes, or a value nested too deeply to be sent.
+    pub fn client_property(mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Result<Self, EncodeError> {
+        self.client_properties.insert(key, value)?;
+        Ok(self)
+    }
+
+    /// Sets [`client_properties`](Config#structfield.client_properties).
+    #[must_use]
+    pub fn client_properties(mut self, properties: FieldTable) -> Self {
+        self.client_properties = properties;
         self
     }
 
@@ -376,5 +395,5 @@ impl Config {
 
 /// 0-9-1 §4.2.3: nothing below 4096 can be negotiated; 0 is no limit.
 pub(crate) fn is_frame_max(bytes: u32) -> bool {
-    bytes == 0 || bytes as usize >= FRAME_MIN_SIZE
+    bytes == 0 || bytes >= FRAME_MIN_SIZE
 }
