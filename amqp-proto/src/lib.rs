@@ -1,3 +1,4 @@
 //! The core of the AMQP 0-9-1 client: no I/O, no runtime, no threads, no clock.
 
+pub mod method;
 pub mod wire;
