@@ -36,14 +36,13 @@ pub use frame::{
     Block, FRAME_END, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind, Frames, PROTOCOL_HEADER, put_body_frame_header,
     put_frame, put_heartbeat,
 };
-pub(crate) use frame::{finish_frame, start_frame};
-pub(crate) use parse::{Failure, emit_errors};
+pub(crate) use frame::{finish_frame, frame_header, start_frame};
 pub use reader::WireType;
 pub(crate) use reader::{Field, FieldChecker, Reader};
 pub use strings::{LongStr, ShortStr};
 pub use table::{FieldTable, TableIter, TableRef};
 pub use value::{ArrayIter, ArrayRef, FieldValue, ValueRef};
-pub(crate) use writer::{Writer, put_table};
+pub(crate) use writer::Writer;
 
 /// The deepest nesting of field tables and arrays: 32, the outermost table counting as one.
 ///
