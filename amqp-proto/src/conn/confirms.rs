@@ -22,6 +22,7 @@ use super::content::Returned;
 use super::event::Outcome;
 use super::ids::ConfirmId;
 use crate::method::PropertiesRef;
+use crate::wire::{TableRef, ValueRef};
 
 /// The publishes of one channel that are not confirmed yet.
 #[derive(Debug)]
@@ -117,10 +118,11 @@ impl Window {
                     each(ConfirmId { index });
                 }
             }
-        } else if let Some(slot) = tag.checked_sub(self.base).and_then(|at| self.slots.get_mut(usize::try_from(at).ok()?)) {
-            if let Waiter::Confirm(index) = std::mem::replace(slot, Waiter::Resolved) {
-                each(ConfirmId { index });
-            }
+        } else if let Some(at) = tag.checked_sub(self.base).and_then(|at| usize::try_from(at).ok())
+            && let Some(slot) = self.slots.get_mut(at)
+            && let Waiter::Confirm(index) = std::mem::replace(slot, Waiter::Resolved)
+        {
+            each(ConfirmId { index });
         }
         while self.slots.front() == Some(&Waiter::Resolved) {
             self.slots.pop_front();
@@ -140,14 +142,14 @@ impl Window {
     /// exchange and routing key.
     pub(super) fn returned(&mut self, fingerprint: Fingerprint) -> Option<Option<ConfirmId>> {
         type Alike = fn(&Fingerprint, &Fingerprint) -> bool;
-        let tiers: [Alike; 3] = [
-            |a, b| a == b,
-            |a, b| a.names == b.names && a.body == b.body,
-            |a, b| a.names == b.names,
-        ];
+        let tiers: [Alike; 3] =
+            [|a, b| a == b, |a, b| a.names == b.names && a.body == b.body, |a, b| a.names == b.names];
         let (base, last) = (self.base, self.last_returned);
         let open = |slots: &VecDeque<Waiter>, seq: u64| {
-            usize::try_from(seq - base).ok().and_then(|at| slots.get(at).copied()).filter(|slot| *slot != Waiter::Resolved)
+            usize::try_from(seq - base)
+                .ok()
+                .and_then(|at| slots.get(at).copied())
+                .filter(|slot| *slot != Waiter::Resolved)
         };
         let found = tiers.iter().find_map(|alike| {
             self.mandatory.iter().position(|publish| {
@@ -255,7 +257,6 @@ fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) 
                 continue;
             }
             hash.write(&carry);
-            carried = 0;
         }
         let mut blocks = chunk.chunks_exact(BLOCK);
         blocks.by_ref().for_each(|block| hash.write(block));
@@ -270,19 +271,47 @@ fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) 
 
 /// Headers are added up, so that their order does not count.
 fn hash_properties(hasher: &FixedState, properties: &PropertiesRef<'_>) -> u64 {
-    let rest = PropertiesRef { headers: None, ..*properties };
     let mut hash = hasher.build_hasher();
-    rest.hash(&mut hash);
-    let headers = properties.headers.map_or(0u64, |headers| {
-        headers.iter().filter(|(key, _)| key.as_bytes() != b"BCC").fold(1, |sum: u64, (key, value)| {
-            let mut one = hasher.build_hasher();
-            key.hash(&mut one);
-            value.hash(&mut one);
-            sum.wrapping_add(one.finish())
-        })
-    });
-    hash.write_u64(headers);
+    let texts = [
+        properties.content_type,
+        properties.content_encoding,
+        properties.correlation_id,
+        properties.reply_to,
+        properties.expiration,
+        properties.message_id,
+        properties.kind,
+        properties.user_id,
+        properties.app_id,
+        properties.cluster_id,
+    ];
+    texts.hash(&mut hash);
+    (properties.delivery_mode, properties.priority, properties.timestamp).hash(&mut hash);
+    if let Some(headers) = properties.headers {
+        hash_table(hasher, headers).hash(&mut hash);
+    }
     hash.finish()
+}
+
+fn hash_table(hasher: &FixedState, table: TableRef<'_>) -> u64 {
+    table.iter().filter(|(key, _)| key.as_bytes() != b"BCC").fold(0, |sum: u64, (key, value)| {
+        let mut hash = hasher.build_hasher();
+        key.hash(&mut hash);
+        hash_value(hasher, value, &mut hash);
+        sum.wrapping_add(hash.finish())
+    })
+}
+
+/// Numbers of any width are alike.
+fn hash_value(hasher: &FixedState, value: ValueRef<'_>, hash: &mut impl Hasher) {
+    match value {
+        ValueRef::Table(table) => hash_table(hasher, table).hash(hash),
+        ValueRef::Array(array) => array.iter().for_each(|value| hash_value(hasher, value, hash)),
+        ValueRef::F32(value) => value.to_bits().hash(hash),
+        ValueRef::F64(value) => value.to_bits().hash(hash),
+        ValueRef::Bool(value) => value.hash(hash),
+        ValueRef::Decimal { scale, value } => (scale, value).hash(hash),
+        value => (value.as_i64(), value.as_bytes()).hash(hash),
+    }
 }
 
 /// The outcomes that somebody waits for, of all channels.

@@ -24,7 +24,7 @@ impl Connection {
                 self.got(id, delivery_tag, redelivered, message_count, assembly)
             }
             Head::Return { code } => {
-                self.returned(id, ReplyCode(code), assembly);
+                self.returned(id, code, assembly);
                 Ok(())
             }
         }
@@ -40,8 +40,10 @@ impl Connection {
         assembly: Assembly,
     ) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
-        let Some(consumer) =
-            self.consumers.get_mut(consumer_id.index()).filter(|consumer| consumer.generation == consumer_id.generation)
+        let Some(consumer) = self
+            .consumers
+            .get_mut(consumer_id.index())
+            .filter(|consumer| consumer.generation == consumer_id.generation)
         else {
             return Ok(());
         };

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use super::channel::ChannelState;
-use super::content::{Assembly, INLINE_BODY};
+use super::content::{Assembly, INLINE_BODY, Misplaced, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
 use crate::method::reply_code::ReplyCode;
@@ -104,7 +103,13 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>, ahead: &Frames<'_>, block: &Block) -> Result<(), Fault> {
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        ahead: &Frames<'_>,
+        block: &Block,
+    ) -> Result<(), Fault> {
         if self.frame_max != 0 && frame.payload.len() + FRAME_OVERHEAD > self.frame_max as usize {
             let size = u32::try_from(frame.payload.len() + FRAME_OVERHEAD).unwrap_or(u32::MAX);
             let error = FrameError::TooLarge { size: size.into(), limit: self.frame_max };
@@ -138,7 +143,12 @@ impl Connection {
         }
     }
 
-    fn handle_channel_method(&mut self, frame: &Frame<'_>, method: &Method<'_>, ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_channel_method(
+        &mut self,
+        frame: &Frame<'_>,
+        method: &Method<'_>,
+        ahead: &Frames<'_>,
+    ) -> Result<(), Fault> {
         let Some(channel) = self.channels.by_number(frame.channel) else {
             let straggler = matches!(method, Method::Channel(channel::Method::CloseOk(_)));
             if straggler && self.channels.straggler(frame.channel) {
@@ -175,7 +185,9 @@ impl Connection {
             return Err(Fault::unexpected("basic.deliver in the middle of a message", number));
         }
         let known = channel.last_consumer.filter(|id| {
-            self.consumers.get(id.index()).is_some_and(|consumer| consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes())
+            self.consumers
+                .get(id.index())
+                .is_some_and(|consumer| consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes())
         });
         let consumer = match known {
             Some(consumer) => consumer,
@@ -225,13 +237,13 @@ impl Connection {
     }
 
     #[inline]
-    fn progressed(&mut self, frame: &Frame<'_>, progress: Result<super::content::Progress, super::content::Misplaced>) -> Result<(), Fault> {
-        use super::content::{Misplaced, Progress};
+    fn progressed(&mut self, frame: &Frame<'_>, progress: Result<Progress, Misplaced>) -> Result<(), Fault> {
         match progress {
             Ok(Progress::More) => Ok(()),
             Ok(Progress::Complete) => {
                 let channel = self.channels.by_number(frame.channel);
-                let Some((id, assembly)) = channel.and_then(|channel| Some((channel.id, channel.assembly.take()?))) else {
+                let Some((id, assembly)) = channel.and_then(|channel| Some((channel.id, channel.assembly.take()?)))
+                else {
                     return Ok(());
                 };
                 self.complete(id, assembly)
@@ -272,9 +284,4 @@ fn room_ahead(ahead: &Frames<'_>, number: u16) -> usize {
         }
         _ => UNKNOWN_AHEAD,
     }
-}
-
-/// Whether the channel still takes what comes on it.
-pub(super) fn is_live(state: &ChannelState) -> bool {
-    matches!(state, ChannelState::Opening | ChannelState::Open)
 }

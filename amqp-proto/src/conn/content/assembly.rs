@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::Payload;
 use super::body::INLINE_BODY;
 use crate::conn::ids::ConsumerId;
-use crate::method::{ContentHeader, RawProperties, basic};
+use crate::method::{ContentHeader, RawProperties, ReplyCode, basic};
 use crate::wire::{Block, ShortStr};
 
 /// A range within the envelope's bytes; names are short and stand in the first kilobyte.
@@ -76,7 +76,7 @@ fn is_utf8(name: &[u8]) -> bool {
 pub(in crate::conn) enum Head {
     Deliver { consumer: ConsumerId, delivery_tag: u64, redelivered: bool },
     Got { delivery_tag: u64, redelivered: bool, message_count: u32 },
-    Return { code: u16 },
+    Return { code: ReplyCode },
 }
 
 /// A message under way.
@@ -102,7 +102,7 @@ pub(in crate::conn) struct Assembly {
 const GATHER: usize = 16 * 1024;
 
 /// What a header or body frame made of the message under way.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::conn) enum Progress {
     More,
     Complete,
@@ -126,8 +126,7 @@ impl Assembly {
         args: &[u8],
         ahead: usize,
     ) -> Self {
-        let head =
-            Head::Deliver { consumer, delivery_tag: method.delivery_tag, redelivered: method.redelivered };
+        let head = Head::Deliver { consumer, delivery_tag: method.delivery_tag, redelivered: method.redelivered };
         // consumer-tag, delivery-tag, redelivered, exchange, routing-key
         let first = span(0, method.consumer_tag);
         let exchange = span(first.end() + 9, method.exchange);
@@ -204,7 +203,8 @@ impl Assembly {
         self.remaining = Some(remaining - len);
         if self.oversized.is_none() && len > 0 {
             let inline_left = self.bytes.capacity() - self.bytes.len();
-            if matches!(self.payload, Payload::Inline) && remaining <= INLINE_BODY as u64 && chunk.len() <= inline_left {
+            if matches!(self.payload, Payload::Inline) && remaining <= INLINE_BODY as u64 && chunk.len() <= inline_left
+            {
                 self.bytes.extend_from_slice(chunk);
             } else {
                 self.large_body(chunk, block);
