@@ -8,4 +8,6 @@
 mod peer;
 mod watch;
 
+mod calls;
+mod confirms;
 mod handshake;
