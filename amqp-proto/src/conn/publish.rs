@@ -120,13 +120,12 @@ impl Connection {
         let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
         let waiter = watched.then(|| self.waiters.insert());
         let fingerprint = publish.mandatory.then(|| {
-            let properties = (!publish.properties.is_empty()).then(|| publish.properties.view());
             Fingerprint::new(
                 &self.hasher,
                 publish.exchange.as_bytes(),
                 publish.routing_key.as_bytes(),
                 std::iter::once(publish.body.as_slice()),
-                properties.as_ref(),
+                publish.properties.wire(),
             )
         });
         if window.is_armed() {
