@@ -1,7 +1,7 @@
 //! What every method can, and the macro that makes it of a class's methods.
 
 use super::info::MethodInfo;
-use crate::wire::{DecodeError, EncodeError, FrameKind, finish_frame, start_frame};
+use crate::wire::{DecodeError, EncodeError, FrameKind, Reader, Writer, finish_frame, start_frame};
 
 /// A method that can be encoded and decoded.
 pub trait MethodCodec<'a>: Sized {
@@ -174,13 +174,13 @@ macro_rules! class {
 
                 #[inline]
                 fn encode_fields(&self, out: &mut Vec<u8>) -> Result<(), $crate::wire::EncodeError> {
-                    let mut writer = $crate::wire::Writer::new(out);
-                    $(
-                        $($crate::wire::Field::put(<$reserved_type $(<$reserved_lt>)?>::default(), &mut writer)?;)?
-                        $($crate::wire::Field::put(self.$field, &mut writer)?;)?
-                    )*
-                    writer.finish();
-                    Ok(())
+                    $crate::method::class::encode_all(out, #[inline(always)] |_writer| {
+                        $(
+                            $($crate::wire::Field::put(<$reserved_type $(<$reserved_lt>)?>::default(), _writer)?;)?
+                            $($crate::wire::Field::put(self.$field, _writer)?;)?
+                        )*
+                        Ok(())
+                    })
                 }
 
                 #[inline]
@@ -206,14 +206,26 @@ macro_rules! class {
 }
 pub(super) use class;
 
+/// Runs an encoder, and appends the bits that are left.
+#[inline(always)]
+pub(super) fn encode_all(
+    out: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let mut writer = Writer::new(out);
+    encode(&mut writer)?;
+    writer.finish();
+    Ok(())
+}
+
 /// Runs a decoder over all of `fields`.
 #[inline(always)]
 pub(super) fn decode_all<'a, M>(
     fields: &'a [u8],
     info: &'static MethodInfo,
-    decode: impl FnOnce(&mut crate::wire::Reader<'a>) -> Option<M>,
+    decode: impl FnOnce(&mut Reader<'a>) -> Option<M>,
 ) -> Result<M, DecodeError> {
-    let mut reader = crate::wire::Reader::new(fields);
+    let mut reader = Reader::new(fields);
     match decode(&mut reader) {
         Some(method) if reader.rest().is_empty() => Ok(method),
         _ => Err(info.explain(fields)),
