@@ -1,1 +1,6 @@
-//! (placeholder)
+//! The core of the AMQP 0-9-1 client: no I/O, no runtime, no threads, no clock.
+
+pub mod config;
+pub mod sasl;
+pub mod uri;
+pub mod wire;

@@ -1,0 +1,141 @@
+//! Fields to bytes.
+
+use super::MAX_TABLE_DEPTH;
+use super::check::check_table_at;
+use super::error::EncodeError;
+use super::strings::{LongStr, ShortStr};
+use super::table::TableRef;
+use super::value::FieldValue;
+
+/// Appends fields in order; consecutive bits share an octet. (0-9-1 §4.2.5.2)
+///
+/// The last octet of bits is appended by [`finish`](Self::finish).
+pub(crate) struct Writer<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    bits: u8,
+    /// How many bits wait in `bits`.
+    pending: u8,
+}
+
+impl<'a> Writer<'a> {
+    #[inline]
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, bits: 0, pending: 0 }
+    }
+
+    #[inline]
+    pub(super) fn bit(&mut self, bit: bool) {
+        if self.pending == 8 {
+            self.flush_bits();
+        }
+        self.bits |= u8::from(bit) << self.pending;
+        self.pending += 1;
+    }
+
+    /// Where to append what is not a bit.
+    #[inline]
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.flush_bits();
+        self.out
+    }
+
+    #[inline]
+    pub(crate) fn finish(mut self) {
+        self.flush_bits();
+    }
+
+    #[inline]
+    fn flush_bits(&mut self) {
+        if self.pending > 0 {
+            self.out.push(self.bits);
+            (self.bits, self.pending) = (0, 0);
+        }
+    }
+}
+
+#[inline]
+pub(super) fn put_short_string(out: &mut Vec<u8>, string: ShortStr<'_>) {
+    // At most 255, by construction.
+    #[expect(clippy::cast_possible_truncation, reason = "a ShortStr has at most 255 bytes")]
+    out.push(string.len() as u8);
+    out.extend_from_slice(string.as_bytes());
+}
+
+#[inline]
+pub(super) fn put_long_string(out: &mut Vec<u8>, string: LongStr<'_>) -> Result<(), EncodeError> {
+    let size = u32::try_from(string.0.len()).map_err(|_| EncodeError::over_u32(string.0.len()))?;
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(string.0);
+    Ok(())
+}
+
+/// Appends a table with its length.
+#[inline]
+pub(crate) fn put_table(out: &mut Vec<u8>, table: TableRef<'_>) -> Result<(), EncodeError> {
+    table.check_encodable()?;
+    put_long_string(out, LongStr(table.as_wire()))
+}
+
+/// Appends a value with its tag. It stands in a table or array `depth` deep.
+pub(super) fn put_value(out: &mut Vec<u8>, value: &FieldValue, depth: u8) -> Result<(), EncodeError> {
+    match value {
+        FieldValue::Bool(value) => out.extend_from_slice(&[b't', u8::from(*value)]),
+        FieldValue::I8(value) => tagged(out, b'b', &value.to_be_bytes()),
+        FieldValue::U8(value) => tagged(out, b'B', &value.to_be_bytes()),
+        FieldValue::I16(value) => tagged(out, b's', &value.to_be_bytes()),
+        FieldValue::U16(value) => tagged(out, b'u', &value.to_be_bytes()),
+        FieldValue::I32(value) => tagged(out, b'I', &value.to_be_bytes()),
+        FieldValue::U32(value) => tagged(out, b'i', &value.to_be_bytes()),
+        FieldValue::I64(value) => tagged(out, b'l', &value.to_be_bytes()),
+        FieldValue::F32(value) => tagged(out, b'f', &value.to_be_bytes()),
+        FieldValue::F64(value) => tagged(out, b'd', &value.to_be_bytes()),
+        FieldValue::Decimal { scale, value } => {
+            tagged(out, b'D', &[*scale]);
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+        FieldValue::LongString(bytes) => {
+            out.push(b'S');
+            put_long_string(out, LongStr(bytes))?;
+        }
+        FieldValue::Timestamp(seconds) => tagged(out, b'T', &seconds.to_be_bytes()),
+        FieldValue::Bytes(bytes) => {
+            out.push(b'x');
+            put_long_string(out, LongStr(bytes))?;
+        }
+        FieldValue::Void => out.push(b'V'),
+        FieldValue::Array(values) => put_array(out, values, depth)?,
+        FieldValue::Table(table) => {
+            let table = table.as_ref();
+            // It is valid, but it may be too deep here.
+            if depth >= MAX_TABLE_DEPTH || check_table_at::<nom::Check>(table.as_wire(), depth + 1).is_err() {
+                return Err(EncodeError::TooDeep);
+            }
+            out.push(b'F');
+            put_table(out, table)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn tagged(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    out.extend_from_slice(bytes);
+}
+
+fn put_array(out: &mut Vec<u8>, values: &[FieldValue], depth: u8) -> Result<(), EncodeError> {
+    if depth >= MAX_TABLE_DEPTH {
+        return Err(EncodeError::TooDeep);
+    }
+    tagged(out, b'A', &[0; 4]);
+    let start = out.len();
+    for value in values {
+        put_value(out, value, depth + 1)?;
+    }
+    let len = out.len() - start;
+    let size = u32::try_from(len).map_err(|_| EncodeError::over_u32(len))?;
+    if let Some(field) = out.get_mut(start - 4..start) {
+        field.copy_from_slice(&size.to_be_bytes());
+    }
+    Ok(())
+}
