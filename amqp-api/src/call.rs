@@ -72,9 +72,19 @@ impl<T> Call<T> {
         finish: fn(Reply, Keep) -> Result<T, Error>,
         request: impl FnOnce(&mut Connection) -> Result<Option<RequestId>, Error>,
     ) -> Self {
+        Self::start_unanswered(keep, finish, request, || Reply::Done)
+    }
+
+    /// Queues a request; `reply` stands in for the reply where there will be none.
+    pub(crate) fn start_unanswered(
+        keep: Keep,
+        finish: fn(Reply, Keep) -> Result<T, Error>,
+        request: impl FnOnce(&mut Connection) -> Result<Option<RequestId>, Error>,
+        reply: impl FnOnce() -> Reply,
+    ) -> Self {
         let state = match keep.shared().visit(Touch::All, |state| request(&mut state.conn)) {
             Ok(Some(id)) => State::Waiting(id),
-            Ok(None) => State::Ready(Ok(Reply::Done)),
+            Ok(None) => State::Ready(Ok(reply())),
             Err(error) => State::Ready(Err(error)),
         };
         Self { state, keep: Some(keep), finish }

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use amqp_proto::config::{Config, Timeouts};
-use amqp_proto::conn::{ChannelId, Connection, Event, Outcome, Reply, RequestId};
+use amqp_proto::config::Config;
+use amqp_proto::conn::{ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
 use amqp_proto::error::Error;
 use slab::Slab;
 
@@ -37,7 +37,6 @@ pub(crate) enum Touch {
 /// The memory of a connection. It does not keep the connection open: a [`Link`](crate::link::Link) does.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    pub(crate) timeouts: Timeouts,
 }
 
 /// What stands under the lock.
@@ -66,7 +65,6 @@ pub(crate) struct Rest {
 
 impl Shared {
     pub(crate) fn new(config: Config, now: Instant, seed: u64) -> Arc<Self> {
-        let timeouts = config.timeouts;
         let state = State {
             conn: Connection::new(config, now, seed),
             requests: Wakers::default(),
@@ -78,7 +76,7 @@ impl Shared {
             rest: Rest::default(),
             discarded: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), timeouts })
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// The state, for the driver and for `visit`. A panic under the lock was a bug of the library; it must not turn
@@ -124,7 +122,7 @@ impl State {
             Event::Resolved(id) => wakes.ready(self.requests.take(id.index())),
             Event::Confirmed(id) => wakes.ready(self.confirms.take(id.index())),
             Event::ConsumerReady(id) => wakes.ready(self.consumers.take(id.index())),
-            Event::Returned(id) | Event::ChannelClosed(id) => {
+            Event::Returned(id) => {
                 self.returns.take_all(id.index()).for_each(|waker| wakes.ready(Some(waker)));
             }
             _ => {}
@@ -135,11 +133,11 @@ impl State {
     fn concerns_driver(&self, touch: Touch) -> bool {
         match touch {
             Touch::Nothing => false,
-            Touch::Output => self.rest.drained && self.conn.has_outbound(),
+            Touch::Output => self.rest.drained && self.conn.wants_turn(),
             Touch::Deliveries => {
-                (self.rest.paused && self.conn.wants_read()) || (self.rest.drained && self.conn.has_outbound())
+                (self.rest.drained && self.conn.wants_turn()) || (self.rest.paused && self.conn.wants_read())
             }
-            Touch::All => true,
+            Touch::All => self.conn.wants_turn(),
         }
     }
 
@@ -171,7 +169,7 @@ impl State {
 
     /// The outcome of a publish, or, if it is not there, a place among those who wait for it.
     #[inline]
-    pub(crate) fn poll_outcome(&mut self, id: amqp_proto::conn::ConfirmId, waker: &Waker) -> Option<Outcome> {
+    pub(crate) fn poll_outcome(&mut self, id: ConfirmId, waker: &Waker) -> Option<Outcome> {
         let outcome = self.conn.take_outcome(id);
         let waker =
             if outcome.is_none() { self.confirms.set(id.index(), waker) } else { self.confirms.take(id.index()) };
