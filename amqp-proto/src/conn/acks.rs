@@ -7,7 +7,7 @@ use super::channel::{Channel, Mode};
 use super::settle::AckFrame;
 use super::{ChannelId, Connection, DeliveryTag};
 use crate::error::{Error, ErrorKind};
-use crate::method::{basic, put_method};
+use crate::method::{Method, basic, put_any, put_method};
 
 impl Connection {
     /// Acks a delivery, or with `multiple` all outstanding ones of its channel up to it. Acking a delivery of an earlier
@@ -103,7 +103,7 @@ impl Connection {
         name: &'static str,
         tag: DeliveryTag,
         multiple: bool,
-        method: impl FnOnce(u64) -> basic::Method<'static>,
+        method: impl FnOnce(u64) -> Method<'static>,
     ) -> Result<(), Error> {
         let Some(channel) = self.settleable(tag).map_err(|error| error.during(name))? else { return Ok(()) };
         let outstanding =
@@ -120,11 +120,11 @@ impl Connection {
             channel.unsettled.settle(tag.value);
         }
         let number = channel.number;
-        crate::method::put_any(self.tail_of(tag.channel), number, &method(tag.value).into())?;
+        put_any(self.tail_of(tag.channel), number, &method(tag.value))?;
         Ok(())
     }
 
-    fn settle_raw(&mut self, id: ChannelId, tag: u64, multiple: bool, method: &basic::Method<'static>) -> Result<(), Error> {
+    fn settle_raw(&mut self, id: ChannelId, tag: u64, multiple: bool, method: &Method<'static>) -> Result<(), Error> {
         self.usable(id)?;
         self.flush_acks(id);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
@@ -136,7 +136,7 @@ impl Connection {
             }
         }
         let number = channel.number;
-        crate::method::put_any(self.tail_of(id), number, &(*method).into())?;
+        put_any(self.tail_of(id), number, method)?;
         Ok(())
     }
 

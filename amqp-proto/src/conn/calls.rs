@@ -4,8 +4,8 @@
 //! its own list of outstanding replies; where the slot is gone when the reply comes, the entry in that list is a
 //! tombstone, and the reply is compensated instead of being given to the next caller.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -67,7 +67,11 @@ impl Calls {
     }
 
     /// Gives the reply. `Err` hands it back if nobody waits for it any more; `Ok(true)` wants an event.
-    pub(super) fn resolve(&mut self, id: RequestId, result: Result<Reply, Error>) -> Result<bool, Result<Reply, Error>> {
+    pub(super) fn resolve(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Error>,
+    ) -> Result<bool, Result<Reply, Error>> {
         match self.slot(id) {
             Some(slot) => match slot.state {
                 State::Waiting { watched } => {
@@ -154,7 +158,10 @@ impl Calls {
         self.slots
             .iter()
             .filter(|(_, slot)| matches!(slot.state, State::Waiting { .. }))
-            .map(|(index, slot)| RequestId { index: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation })
+            .map(|(index, slot)| RequestId {
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+                generation: slot.generation,
+            })
             .collect()
     }
 }

@@ -22,6 +22,8 @@ use super::content::Returned;
 use super::event::Outcome;
 use super::ids::ConfirmId;
 use crate::method::PropertiesRef;
+use crate::method::properties::HEADERS;
+use crate::wire::{TableRef, ValueRef};
 
 /// The publishes of one channel that are not confirmed yet.
 #[derive(Debug)]
@@ -117,10 +119,11 @@ impl Window {
                     each(ConfirmId { index });
                 }
             }
-        } else if let Some(slot) = tag.checked_sub(self.base).and_then(|at| self.slots.get_mut(usize::try_from(at).ok()?)) {
-            if let Waiter::Confirm(index) = std::mem::replace(slot, Waiter::Resolved) {
-                each(ConfirmId { index });
-            }
+        } else if let Some(at) = tag.checked_sub(self.base).and_then(|at| usize::try_from(at).ok())
+            && let Some(slot) = self.slots.get_mut(at)
+            && let Waiter::Confirm(index) = std::mem::replace(slot, Waiter::Resolved)
+        {
+            each(ConfirmId { index });
         }
         while self.slots.front() == Some(&Waiter::Resolved) {
             self.slots.pop_front();
@@ -140,14 +143,14 @@ impl Window {
     /// exchange and routing key.
     pub(super) fn returned(&mut self, fingerprint: Fingerprint) -> Option<Option<ConfirmId>> {
         type Alike = fn(&Fingerprint, &Fingerprint) -> bool;
-        let tiers: [Alike; 3] = [
-            |a, b| a == b,
-            |a, b| a.names == b.names && a.body == b.body,
-            |a, b| a.names == b.names,
-        ];
+        let tiers: [Alike; 3] =
+            [|a, b| a == b, |a, b| a.names == b.names && a.body == b.body, |a, b| a.names == b.names];
         let (base, last) = (self.base, self.last_returned);
         let open = |slots: &VecDeque<Waiter>, seq: u64| {
-            usize::try_from(seq - base).ok().and_then(|at| slots.get(at).copied()).filter(|slot| *slot != Waiter::Resolved)
+            usize::try_from(seq - base)
+                .ok()
+                .and_then(|at| slots.get(at).copied())
+                .filter(|slot| *slot != Waiter::Resolved)
         };
         let found = tiers.iter().find_map(|alike| {
             self.mandatory.iter().position(|publish| {
@@ -215,47 +218,65 @@ impl Window {
 }
 
 impl Fingerprint {
+    /// Of a message as it goes out or comes back. `flags` and `fields` are the properties in wire form.
+    ///
     /// Canonical: RabbitMQ 4 sends headers back sorted and without duplicates, and every version strips `BCC`.
     #[inline]
-    pub(super) fn new(
+    pub(super) fn new<'a>(
         hasher: &FixedState,
         exchange: &[u8],
         routing_key: &[u8],
-        body: impl Iterator<Item = impl AsRef<[u8]>>,
-        properties: Option<&PropertiesRef<'_>>,
+        body: impl Iterator<Item = &'a [u8]>,
+        (flags, fields): (u16, &[u8]),
     ) -> Self {
         let mut names = hasher.build_hasher();
-        names.write_usize(exchange.len());
         names.write(exchange);
         names.write(routing_key);
-        Self {
-            names: names.finish(),
-            body: hash_body(hasher, body),
-            properties: properties.map_or(0, |properties| hash_properties(hasher, properties)),
-        }
+        names.write_usize(exchange.len());
+        let properties = if flags & HEADERS == 0 {
+            let mut properties = hasher.build_hasher();
+            properties.write(fields);
+            properties.write_u16(flags);
+            properties.finish()
+        } else {
+            hash_properties(hasher, flags, fields)
+        };
+        Self { names: names.finish(), body: hash_body(hasher, body), properties }
     }
 }
 
 /// The same for any division into chunks.
-fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) -> u64 {
-    const BLOCK: usize = 64;
+#[inline]
+fn hash_body<'a>(hasher: &FixedState, mut body: impl Iterator<Item = &'a [u8]>) -> u64 {
     let mut hash = hasher.build_hasher();
+    let first = body.next().unwrap_or_default();
+    match body.next() {
+        None if first.len() < BLOCK => {
+            hash.write(first);
+            hash.write_usize(first.len());
+            hash.finish()
+        }
+        second => hash_chunks(hash, [first].into_iter().chain(second).chain(body)),
+    }
+}
+
+/// Chunks are hashed in blocks of this many bytes.
+const BLOCK: usize = 64;
+
+fn hash_chunks<'a>(mut hash: impl Hasher, chunks: impl Iterator<Item = &'a [u8]>) -> u64 {
     let (mut carry, mut carried) = ([0u8; BLOCK], 0usize);
-    let mut total = 0u64;
-    for chunk in body {
-        let mut chunk = chunk.as_ref();
-        total += chunk.len() as u64;
+    let mut total = 0;
+    for mut chunk in chunks {
+        total += chunk.len();
         if carried > 0 {
-            let take = chunk.len().min(BLOCK - carried);
-            let (head, rest) = chunk.split_at(take);
-            carry[carried..carried + take].copy_from_slice(head);
-            carried += take;
+            let (head, rest) = chunk.split_at(chunk.len().min(BLOCK - carried));
+            carry[carried..carried + head.len()].copy_from_slice(head);
+            carried += head.len();
             chunk = rest;
             if carried < BLOCK {
                 continue;
             }
             hash.write(&carry);
-            carried = 0;
         }
         let mut blocks = chunk.chunks_exact(BLOCK);
         blocks.by_ref().for_each(|block| hash.write(block));
@@ -264,25 +285,43 @@ fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) 
         carried = rest.len();
     }
     hash.write(&carry[..carried]);
-    hash.write_u64(total);
+    hash.write_usize(total);
     hash.finish()
 }
 
-/// Headers are added up, so that their order does not count.
-fn hash_properties(hasher: &FixedState, properties: &PropertiesRef<'_>) -> u64 {
-    let rest = PropertiesRef { headers: None, ..*properties };
+/// All but the headers as it stands on the wire; the headers are added up, so that their order does not count.
+#[cold]
+fn hash_properties(hasher: &FixedState, flags: u16, fields: &[u8]) -> u64 {
     let mut hash = hasher.build_hasher();
-    rest.hash(&mut hash);
-    let headers = properties.headers.map_or(0u64, |headers| {
-        headers.iter().filter(|(key, _)| key.as_bytes() != b"BCC").fold(1, |sum: u64, (key, value)| {
-            let mut one = hasher.build_hasher();
-            key.hash(&mut one);
-            value.hash(&mut one);
-            sum.wrapping_add(one.finish())
-        })
-    });
-    hash.write_u64(headers);
+    let decoded = PropertiesRef::from_wire(flags, fields).unwrap_or_default();
+    let rest = PropertiesRef { headers: None, ..decoded }.to_owned();
+    let (rest_flags, rest_fields) = rest.wire();
+    hash.write(rest_fields);
+    hash.write_u16(rest_flags);
+    hash.write_u64(decoded.headers.map_or(0, |headers| hash_table(hasher, headers)));
     hash.finish()
+}
+
+fn hash_table(hasher: &FixedState, table: TableRef<'_>) -> u64 {
+    table.iter().filter(|(key, _)| key.as_bytes() != b"BCC").fold(0, |sum: u64, (key, value)| {
+        let mut hash = hasher.build_hasher();
+        key.hash(&mut hash);
+        hash_value(hasher, value, &mut hash);
+        sum.wrapping_add(hash.finish())
+    })
+}
+
+/// Numbers of any width are alike.
+fn hash_value(hasher: &FixedState, value: ValueRef<'_>, hash: &mut impl Hasher) {
+    match value {
+        ValueRef::Table(table) => hash_table(hasher, table).hash(hash),
+        ValueRef::Array(array) => array.iter().for_each(|value| hash_value(hasher, value, hash)),
+        ValueRef::F32(value) => value.to_bits().hash(hash),
+        ValueRef::F64(value) => value.to_bits().hash(hash),
+        ValueRef::Bool(value) => value.hash(hash),
+        ValueRef::Decimal { scale, value } => (scale, value).hash(hash),
+        value => (value.as_i64(), value.as_bytes()).hash(hash),
+    }
 }
 
 /// The outcomes that somebody waits for, of all channels.

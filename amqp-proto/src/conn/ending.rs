@@ -62,12 +62,8 @@ impl Connection {
         if !self.bulk.is_empty() {
             return;
         }
-        let close = connection::Close {
-            reply_code: code.0,
-            reply_text: ShortStr::truncated(text),
-            class_id: 0,
-            method_id: 0,
-        };
+        let close =
+            connection::Close { reply_code: *code, reply_text: ShortStr::truncated(text), class_id: 0, method_id: 0 };
         // A close has no field that could fail to encode.
         let _ = put_method(self.out.tail(), 0, &close);
         self.phase = Phase::Closing;
@@ -84,7 +80,7 @@ impl Connection {
             _ => {
                 let text = fault.error.to_string();
                 let close = connection::Close {
-                    reply_code: fault.code.0,
+                    reply_code: fault.code,
                     reply_text: ShortStr::truncated(&text),
                     class_id: 0,
                     method_id: 0,
@@ -227,4 +223,3 @@ impl Connection {
         }
     }
 }
-

@@ -16,8 +16,9 @@ use super::{Connection, Event, Tuning};
 use crate::config::{Config, Heartbeat};
 use crate::conn::inbound::Fault;
 use crate::error::{Error, ErrorKind, ProtocolError, TimeoutReason};
-use crate::method::{connection, put_method};
 use crate::method::reply_code::ReplyCode;
+use crate::method::{connection, put_method};
+use crate::sasl::Mechanism;
 use crate::wire::{FRAME_MIN_SIZE, LongStr, ShortStr};
 
 use super::timers::Heartbeats;
@@ -30,11 +31,16 @@ pub(super) const FRAME_MAX_BEFORE_TUNING: u32 = 8192;
 pub(super) enum Phase {
     AwaitStart,
     /// Start-ok was sent. The mechanism is the one that was chosen.
-    AwaitTune { mechanism: usize },
+    AwaitTune {
+        mechanism: Mechanism,
+    },
     AwaitOpenOk,
     Open,
     /// Closed by us; parts of large messages are still to go.
-    Draining { code: ReplyCode, text: String },
+    Draining {
+        code: ReplyCode,
+        text: String,
+    },
     /// Connection.close was sent.
     Closing,
     Closed(Result<(), Error>),
@@ -68,18 +74,19 @@ impl Phase {
     }
 
     pub(super) fn timeout_reason(&self) -> TimeoutReason {
-        if self.is_handshake() {
-            TimeoutReason::Handshake { state: self.name() }
-        } else {
-            TimeoutReason::Close
-        }
+        if self.is_handshake() { TimeoutReason::Handshake { state: self.name() } } else { TimeoutReason::Close }
     }
 }
 
 impl Connection {
     /// A method on channel 0.
-    pub(super) fn handle_connection_method(&mut self, now: Instant, method: &connection::Method<'_>) -> Result<(), Fault> {
+    pub(super) fn handle_connection_method(
+        &mut self,
+        now: Instant,
+        method: &connection::Method<'_>,
+    ) -> Result<(), Fault> {
         use connection::Method as M;
+        let unexpected = || Fault::unexpected(method.info().name, 0);
         match (&self.phase, method) {
             (_, M::Close(close)) => self.closed_by_broker(close),
             (Phase::AwaitStart, M::Start(start)) => return self.started(start),
@@ -98,11 +105,11 @@ impl Connection {
                 self.resolve_room();
             }
             (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::UpdateSecretOk(_)) => {
-                return Err(Fault::unexpected(method.name(), 0));
+                return Err(unexpected());
             }
             // After connection.close everything but close and close-ok is to be ignored (0-9-1 §1.4.2.8).
             (Phase::Closing | Phase::Closed(_), _) => {}
-            _ => return Err(Fault::unexpected(method.name(), 0)),
+            _ => return Err(unexpected()),
         }
         Ok(())
     }
@@ -113,20 +120,14 @@ impl Connection {
             return Err(Fault::new(ReplyCode::NOT_IMPLEMENTED, ProtocolError::Version(version)));
         }
         self.server_properties = start.server_properties.to_owned();
-        let offered = String::from_utf8_lossy(start.mechanisms.0).into_owned();
-        let chosen = self
-            .config
-            .mechanisms
-            .iter()
-            .position(|mechanism| offered.split_ascii_whitespace().any(|name| name == mechanism.name()));
-        let Some(index) = chosen else {
+        let Some(mechanism) = Mechanism::choose(&self.config.mechanisms, start.mechanisms.0) else {
             // There is no close before start-ok: the socket is all that can be closed.
+            let offered = String::from_utf8_lossy(start.mechanisms.0).into_owned();
             self.end(Err(Error::from(ProtocolError::Mechanisms(offered))));
             return Ok(());
         };
-        let Some(mechanism) = self.config.mechanisms.get(index) else { return Ok(()) };
         let response = mechanism.initial_response(&self.config.credentials);
-        let properties = self.config.connection_properties().map_err(Fault::from)?;
+        let properties = self.config.start_properties()?;
         let start_ok = connection::StartOk {
             client_properties: properties.as_ref(),
             mechanism: ShortStr::new(mechanism.name())?,
@@ -134,13 +135,14 @@ impl Connection {
             locale: ShortStr::new(&self.config.locale)?,
         };
         put_method(self.out.tail(), 0, &start_ok)?;
-        self.enter(Phase::AwaitTune { mechanism: index });
+        self.enter(Phase::AwaitTune { mechanism });
         Ok(())
     }
 
-    fn challenged(&mut self, mechanism: usize, secure: &connection::Secure<'_>) -> Result<(), Fault> {
-        let Some(mechanism) = self.config.mechanisms.get(mechanism) else { return Ok(()) };
-        let response = mechanism.respond(&self.config.credentials, secure.challenge.0);
+    fn challenged(&mut self, mechanism: Mechanism, secure: &connection::Secure<'_>) -> Result<(), Fault> {
+        let Some(response) = mechanism.respond(&self.config.credentials, secure.challenge.0) else {
+            return Err(Fault::unexpected(format!("connection.secure for {}", mechanism.name()), 0));
+        };
         put_method(self.out.tail(), 0, &connection::SecureOk { response: LongStr(&response) })?;
         Ok(())
     }
@@ -151,11 +153,8 @@ impl Connection {
         }
         let tuning = negotiate(&self.config, tune);
         let seconds = tuning.heartbeat.map_or(0, |interval| u16::try_from(interval.as_secs()).unwrap_or(u16::MAX));
-        let tune_ok = connection::TuneOk {
-            channel_max: tuning.channel_max,
-            frame_max: tuning.frame_max,
-            heartbeat: seconds,
-        };
+        let tune_ok =
+            connection::TuneOk { channel_max: tuning.channel_max, frame_max: tuning.frame_max, heartbeat: seconds };
         put_method(self.out.tail(), 0, &tune_ok)?;
         let open = connection::Open { virtual_host: ShortStr::new(&self.config.virtual_host)? };
         put_method(self.out.tail(), 0, &open)?;
@@ -189,7 +188,7 @@ impl Connection {
         }
         // A close-ok has no field that could fail to encode.
         let _ = put_method(self.out.tail(), 0, &connection::CloseOk {});
-        let code = ReplyCode(close.reply_code);
+        let code = close.reply_code;
         let text = close.reply_text.to_string_lossy().into_owned();
         let kind = if self.phase.is_handshake() && code == ReplyCode::ACCESS_REFUSED {
             ErrorKind::AuthenticationFailed(text)

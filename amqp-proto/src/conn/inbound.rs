@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::channel::ChannelState;
-use super::content::{Assembly, INLINE_BODY};
+use super::content::{Assembly, Envelope, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
 use crate::method::reply_code::ReplyCode;
-use crate::method::{ContentHeader, Method, MethodCodec, basic, channel, ids};
+use crate::method::{ContentHeader, Method, MethodCodec, RawProperties, basic, channel, ids};
 use crate::wire::{Block, DecodeError, EncodeError, FRAME_OVERHEAD, Frame, FrameError, FrameKind, Frames};
 
 /// The peer broke the protocol: the connection is closed with this code.
@@ -58,7 +57,7 @@ impl Connection {
             if self.is_finished() {
                 return;
             }
-            if let Err(fault) = self.handle_frame(now, &frame, &frames, block) {
+            if let Err(fault) = self.handle_frame(now, &frame, &mut frames, block) {
                 self.fail(&fault);
             }
         }
@@ -104,7 +103,13 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>, ahead: &Frames<'_>, block: &Block) -> Result<(), Fault> {
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        ahead: &mut Frames<'_>,
+        block: &Block,
+    ) -> Result<(), Fault> {
         if self.frame_max != 0 && frame.payload.len() + FRAME_OVERHEAD > self.frame_max as usize {
             let size = u32::try_from(frame.payload.len() + FRAME_OVERHEAD).unwrap_or(u32::MAX);
             let error = FrameError::TooLarge { size: size.into(), limit: self.frame_max };
@@ -120,7 +125,7 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_method(&mut self, now: Instant, frame: &Frame<'_>, ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_method(&mut self, now: Instant, frame: &Frame<'_>, ahead: &mut Frames<'_>) -> Result<(), Fault> {
         const DELIVER: (u16, u16) = (basic::Deliver::CLASS_ID, basic::Deliver::METHOD_ID);
         if ids(frame.payload) == Some(DELIVER) && !self.phase.is_handshake() {
             let args = frame.payload.get(4..).unwrap_or_default();
@@ -138,7 +143,12 @@ impl Connection {
         }
     }
 
-    fn handle_channel_method(&mut self, frame: &Frame<'_>, method: &Method<'_>, ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_channel_method(
+        &mut self,
+        frame: &Frame<'_>,
+        method: &Method<'_>,
+        ahead: &Frames<'_>,
+    ) -> Result<(), Fault> {
         let Some(channel) = self.channels.by_number(frame.channel) else {
             let straggler = matches!(method, Method::Channel(channel::Method::CloseOk(_)));
             if straggler && self.channels.straggler(frame.channel) {
@@ -166,16 +176,18 @@ impl Connection {
         }
     }
 
-    /// The fast path: `basic.deliver`.
+    /// The fast path: `basic.deliver`. A small message whose header and body follow at once is taken whole.
     #[inline]
-    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &mut Frames<'_>) -> Result<(), Fault> {
         let deliver = basic::Deliver::decode_fields(args)?;
         let Some(channel) = self.channels.by_number(number) else { return Err(unopened("basic.deliver", number)) };
         if channel.assembly.is_some() {
             return Err(Fault::unexpected("basic.deliver in the middle of a message", number));
         }
         let known = channel.last_consumer.filter(|id| {
-            self.consumers.get(id.index()).is_some_and(|consumer| consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes())
+            self.consumers
+                .get(id.index())
+                .is_some_and(|consumer| consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes())
         });
         let consumer = match known {
             Some(consumer) => consumer,
@@ -189,9 +201,19 @@ impl Connection {
                 consumer
             }
         };
-        let assembly = Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number));
-        channel.assembly = Some(assembly);
-        Ok(())
+        let id = channel.id;
+        match small_message(ahead, number, self.config.limits.max_body) {
+            Some((properties, body)) => {
+                self.delivered(id, consumer, deliver.delivery_tag, deliver.redelivered, || {
+                    let envelope = Envelope::of_delivery(&deliver, args, properties, body);
+                    Incoming { envelope, payload: Payload::Inline, oversized: None }
+                })
+            }
+            None => {
+                channel.assembly = Some(Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number)));
+                Ok(())
+            }
+        }
     }
 
     #[inline]
@@ -225,13 +247,13 @@ impl Connection {
     }
 
     #[inline]
-    fn progressed(&mut self, frame: &Frame<'_>, progress: Result<super::content::Progress, super::content::Misplaced>) -> Result<(), Fault> {
-        use super::content::{Misplaced, Progress};
+    fn progressed(&mut self, frame: &Frame<'_>, progress: Result<Progress, Misplaced>) -> Result<(), Fault> {
         match progress {
             Ok(Progress::More) => Ok(()),
             Ok(Progress::Complete) => {
                 let channel = self.channels.by_number(frame.channel);
-                let Some((id, assembly)) = channel.and_then(|channel| Some((channel.id, channel.assembly.take()?))) else {
+                let Some((id, assembly)) = channel.and_then(|channel| Some((channel.id, channel.assembly.take()?)))
+                else {
                     return Ok(());
                 };
                 self.complete(id, assembly)
@@ -261,6 +283,27 @@ fn unopened(what: &str, channel: u16) -> Fault {
     Fault::new(ReplyCode::CHANNEL_ERROR, ProtocolError::Unexpected { what, channel })
 }
 
+/// The properties and the body of a small message, if the next frames are its header and its body.
+#[inline]
+fn small_message<'a>(frames: &mut Frames<'a>, number: u16, max_body: u64) -> Option<(RawProperties<'a>, &'a [u8])> {
+    let mut ahead = frames.clone();
+    let frame = ahead.next().filter(|frame| frame.kind == FrameKind::Header && frame.channel == number)?;
+    let header = ContentHeader::decode(frame.payload).ok()?;
+    if header.class_id != basic::Deliver::CLASS_ID || header.body_size > max_body.min(INLINE_BODY as u64) {
+        return None;
+    }
+    let mut body: &[u8] = &[];
+    if header.body_size > 0 {
+        let frame = ahead.next().filter(|frame| frame.kind == FrameKind::Body && frame.channel == number)?;
+        if frame.payload.len() as u64 != header.body_size {
+            return None;
+        }
+        body = frame.payload;
+    }
+    *frames = ahead;
+    Some((header.properties, body))
+}
+
 /// How many bytes the properties and an inline body will need, if the header has come already.
 #[inline]
 fn room_ahead(ahead: &Frames<'_>, number: u16) -> usize {
@@ -272,9 +315,4 @@ fn room_ahead(ahead: &Frames<'_>, number: u16) -> usize {
         }
         _ => UNKNOWN_AHEAD,
     }
-}
-
-/// Whether the channel still takes what comes on it.
-pub(super) fn is_live(state: &ChannelState) -> bool {
-    matches!(state, ChannelState::Opening | ChannelState::Open)
 }

@@ -120,13 +120,12 @@ impl Connection {
         let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
         let waiter = watched.then(|| self.waiters.insert());
         let fingerprint = publish.mandatory.then(|| {
-            let properties = (!publish.properties.is_empty()).then(|| publish.properties.view());
             Fingerprint::new(
                 &self.hasher,
                 publish.exchange.as_bytes(),
                 publish.routing_key.as_bytes(),
                 std::iter::once(publish.body.as_slice()),
-                properties.as_ref(),
+                publish.properties.wire(),
             )
         });
         if window.is_armed() {
@@ -151,13 +150,19 @@ impl Connection {
         };
         put_method(out, number, &method)?;
         let header_at = out.len();
-        put_content_header(out, number, <basic::Publish<'_> as crate::method::MethodCodec<'_>>::CLASS_ID, body.len() as u64, publish.properties)
-            .inspect_err(|_| out.truncate(start))?;
+        put_content_header(
+            out,
+            number,
+            <basic::Publish<'_> as crate::method::MethodCodec<'_>>::CLASS_ID,
+            body.len() as u64,
+            publish.properties,
+        )
+        .inspect_err(|_| out.truncate(start))?;
         let header = out.len() - header_at;
         if header > frame_max {
             // A header cannot be split over frames (0-9-1 §4.2.6.1).
             out.truncate(start);
-            return Err(EncodeError::HeaderTooLarge { size: header, limit: frame_max }.into());
+            return Err(EncodeError::TooLong { size: header, limit: frame_max }.into());
         }
         let chunk = frame_max - FRAME_OVERHEAD;
         if body.len() < LINK && body.len() <= chunk {

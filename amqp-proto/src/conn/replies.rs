@@ -9,8 +9,7 @@ use super::consumers::{ConsumerState, Item};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, Event, Outcome, Reply, RequestId};
 use crate::error::{CloseReason, Error, ErrorKind};
-use crate::method::reply_code::ReplyCode;
-use crate::method::{Method, MethodCodec, basic, channel, exchange, put_method, queue};
+use crate::method::{Method, MethodCodec, basic, channel, put_method, queue};
 use crate::wire::ShortStr;
 
 /// The reply that `basic.get-ok` and `basic.get-empty` both are.
@@ -40,7 +39,7 @@ impl Connection {
                     Method::Queue(queue::Method::PurgeOk(ok)) => Reply::MessageCount(ok.message_count),
                     Method::Queue(queue::Method::DeleteOk(ok)) => Reply::MessageCount(ok.message_count),
                     Method::Channel(channel::Method::FlowOk(ok)) => Reply::Flow(ok.active),
-                    Method::Exchange(exchange::Method::DeclareOk(_)) | _ => Reply::Done,
+                    _ => Reply::Done,
                 };
                 self.replied(id, (method.class_id(), method.method_id()), reply, method)
             }
@@ -143,12 +142,8 @@ impl Connection {
         // Closes that cross: the answer to ours is still to come, and the number is in use until then.
         let crossing = matches!(channel.state, ChannelState::Closing);
         let waiting = if crossing { channel.take_pending(CHANNEL_CLOSE_OK) } else { None };
-        let reason = CloseReason::new(
-            ReplyCode(close.reply_code),
-            close.reply_text.to_string_lossy(),
-            close.class_id,
-            close.method_id,
-        );
+        let reason =
+            CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
         if !self.is_closing() {
             // What waits in the backlog is void; close-ok overtakes it.
             if let Some(channel) = self.channels.get_mut(id) {
@@ -196,7 +191,11 @@ impl Connection {
                 events.push_back(Event::Confirmed(waiter));
             }
         });
-        if known { Ok(()) } else { Err(Fault::unexpected(format!("confirm of publish {tag}, which was never sent,"), number)) }
+        if known {
+            Ok(())
+        } else {
+            Err(Fault::unexpected(format!("confirm of publish {tag}, which was never sent,"), number))
+        }
     }
 
     /// Gives a reply to whoever waits for it, or undoes it.
@@ -209,9 +208,8 @@ impl Connection {
         };
         match self.calls.resolve(request, result) {
             Ok(true) => self.event(Event::Resolved(request)),
-            Ok(false) => {}
             Err(Ok(reply)) => self.compensate(reply),
-            Err(Err(_)) => {}
+            Ok(false) | Err(Err(_)) => {}
         }
     }
 

@@ -100,7 +100,7 @@ impl Connection {
     fn send_channel_close(&mut self, id: ChannelId, request: Option<RequestId>) -> Result<(), Error> {
         self.flush_acks(id);
         let close = channel::Close {
-            reply_code: ReplyCode::REPLY_SUCCESS.0,
+            reply_code: ReplyCode::REPLY_SUCCESS,
             reply_text: ShortStr::EMPTY,
             class_id: 0,
             method_id: 0,
@@ -141,7 +141,9 @@ impl Connection {
         let reply = match expected(&method) {
             Expect::Reply(reply) => Some(reply),
             Expect::Nothing => None,
-            Expect::Elsewhere => return Err(Error::new(ErrorKind::Internal("this method has an operation of its own"))),
+            Expect::Elsewhere => {
+                return Err(Error::new(ErrorKind::Internal("this method has an operation of its own")));
+            }
         };
         self.usable(id).map_err(|error| error.during(name))?;
         self.flush_acks(id);
@@ -190,7 +192,9 @@ impl Connection {
             channel.unsettled.invalidate();
         }
         let mut freed = 0;
-        for (_, consumer) in self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack) {
+        for (_, consumer) in
+            self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack)
+        {
             consumer.queue.retain(|item| !matches!(item, Item::Delivery(_)));
             let left = consumer.queue.iter().map(Item::cost).sum();
             freed += std::mem::replace(&mut consumer.bytes, left) - left;
@@ -204,7 +208,12 @@ impl Connection {
     ///
     /// # Errors
     /// If the channel is closed, or its tag is in use on the channel: the broker would close the connection for that.
-    pub fn consume(&mut self, id: ChannelId, consume: &Consume<'_>, timeout: Option<Duration>) -> Result<RequestId, Error> {
+    pub fn consume(
+        &mut self,
+        id: ChannelId,
+        consume: &Consume<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
         const NAME: &str = "basic.consume";
         const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         self.usable(id).map_err(|error| error.during(NAME))?;
@@ -284,7 +293,12 @@ impl Connection {
     ///
     /// # Errors
     /// If the channel is closed.
-    pub fn cancel_tag(&mut self, id: ChannelId, tag: ShortStr<'_>, timeout: Option<Duration>) -> Result<RequestId, Error> {
+    pub fn cancel_tag(
+        &mut self,
+        id: ChannelId,
+        tag: ShortStr<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
         let consumer = tag.to_str().ok().and_then(|tag| self.usable(id).ok()?.consumers.get(tag).copied());
         if let Some(consumer) = consumer {
             return self.cancel(consumer, timeout);
@@ -378,7 +392,9 @@ impl Connection {
         if frame_max != 0 && size > frame_max {
             // A method cannot be split over frames (0-9-1 §4.2.4).
             tail.truncate(start);
-            return Err(Error::invalid(format!("it needs a frame of {size} bytes, and at most {frame_max} are agreed on")));
+            return Err(Error::invalid(format!(
+                "it needs a frame of {size} bytes, and at most {frame_max} are agreed on"
+            )));
         }
         Ok(())
     }

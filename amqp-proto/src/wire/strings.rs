@@ -92,6 +92,13 @@ impl<'a> ShortStr<'a> {
         self.0.len()
     }
 
+    /// Its length, as it stands on the wire.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most 255 bytes, by construction")]
+    pub(crate) const fn len_octet(self) -> u8 {
+        self.0.len() as u8
+    }
+
     /// Whether it has no bytes.
     #[inline]
     #[must_use]
