@@ -11,6 +11,7 @@ use amqp_proto::error::{Error, ErrorKind};
 
 use crate::channel::Channel;
 use crate::link::Link;
+use crate::publisher::Publisher;
 use crate::shared::{Shared, Touch};
 
 /// A request that has been queued; awaiting it gives the broker's reply.
@@ -53,6 +54,8 @@ pub(crate) enum Keep {
     Connection(Link),
     /// The channel, and by that the connection.
     Channel(Channel),
+    /// The publisher, and by that its channel and the connection.
+    Publisher(Publisher),
 }
 
 impl Keep {
@@ -61,6 +64,7 @@ impl Keep {
             Self::Memory(shared) => shared,
             Self::Connection(link) => link,
             Self::Channel(channel) => channel.shared(),
+            Self::Publisher(publisher) => publisher.link(),
         }
     }
 }
