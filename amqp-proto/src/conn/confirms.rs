@@ -22,7 +22,6 @@ use super::content::Returned;
 use super::event::Outcome;
 use super::ids::ConfirmId;
 use crate::method::PropertiesRef;
-use crate::method::properties::HEADERS;
 use crate::wire::{TableRef, ValueRef};
 
 /// The publishes of one channel that are not confirmed yet.
@@ -218,7 +217,8 @@ impl Window {
 }
 
 impl Fingerprint {
-    /// Of a message as it goes out or comes back. `flags` and `fields` are the properties in wire form.
+    /// Of a message as it goes out or comes back. `flags` and `fields` are the properties in wire form; they are only
+    /// decoded if there are headers among them.
     ///
     /// Canonical: RabbitMQ 4 sends headers back sorted and without duplicates, and every version strips `BCC`.
     #[inline]
@@ -228,6 +228,7 @@ impl Fingerprint {
         routing_key: &[u8],
         body: impl Iterator<Item = &'a [u8]>,
         (flags, fields): (u16, &[u8]),
+        decoded: impl FnOnce() -> PropertiesRef<'a>,
     ) -> Self {
         let mut names = hasher.build_hasher();
         names.write(exchange);
@@ -239,7 +240,7 @@ impl Fingerprint {
             properties.write_u16(flags);
             properties.finish()
         } else {
-            hash_properties(hasher, flags, fields)
+            hash_properties(hasher, &decoded())
         };
         Self { names: names.finish(), body: hash_body(hasher, body), properties }
     }
@@ -259,6 +260,9 @@ fn hash_body<'a>(hasher: &FixedState, mut body: impl Iterator<Item = &'a [u8]>) 
         second => hash_chunks(hash, [first].into_iter().chain(second).chain(body)),
     }
 }
+
+/// The flag of the property `headers` (0-9-1 §4.2.6.1, in the order of class basic).
+const HEADERS: u16 = 1 << 13;
 
 /// Chunks are hashed in blocks of this many bytes.
 const BLOCK: usize = 64;
@@ -291,13 +295,12 @@ fn hash_chunks<'a>(mut hash: impl Hasher, chunks: impl Iterator<Item = &'a [u8]>
 
 /// All but the headers as it stands on the wire; the headers are added up, so that their order does not count.
 #[cold]
-fn hash_properties(hasher: &FixedState, flags: u16, fields: &[u8]) -> u64 {
+fn hash_properties(hasher: &FixedState, decoded: &PropertiesRef<'_>) -> u64 {
     let mut hash = hasher.build_hasher();
-    let decoded = PropertiesRef::from_wire(flags, fields).unwrap_or_default();
-    let rest = PropertiesRef { headers: None, ..decoded }.to_owned();
-    let (rest_flags, rest_fields) = rest.wire();
-    hash.write(rest_fields);
-    hash.write_u16(rest_flags);
+    let rest = PropertiesRef { headers: None, ..*decoded }.to_owned();
+    let (flags, fields) = rest.wire();
+    hash.write(fields);
+    hash.write_u16(flags);
     hash.write_u64(decoded.headers.map_or(0, |headers| hash_table(hasher, headers)));
     hash.finish()
 }

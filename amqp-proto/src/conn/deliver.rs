@@ -107,7 +107,8 @@ impl Connection {
                     message.exchange().as_bytes(),
                     message.routing_key().as_bytes(),
                     message.body().chunks(),
-                    message.raw_properties().as_bytes(),
+                    split_flags(message.raw_properties().as_bytes()),
+                    || message.properties().unwrap_or_default(),
                 );
                 window.returned(fingerprint).flatten()
             }
@@ -207,6 +208,11 @@ fn item(tag: DeliveryTag, no_ack: bool, redelivered: bool, message_count: Option
 #[cold]
 fn bad_delivery(delivery_tag: DeliveryTag, reason: String) -> Item {
     Item::Bad(Error::new(ErrorKind::BadDelivery { delivery_tag, reason }))
+}
+
+/// Property flags and what follows them.
+fn split_flags(properties: &[u8]) -> (u16, &[u8]) {
+    properties.split_first_chunk().map_or((0, properties), |(flags, fields)| (u16::from_be_bytes(*flags), fields))
 }
 
 #[cold]

@@ -203,12 +203,10 @@ impl Connection {
         };
         let id = channel.id;
         match small_message(ahead, number, self.config.limits.max_body) {
-            Some((properties, body)) => {
-                self.delivered(id, consumer, deliver.delivery_tag, deliver.redelivered, || {
-                    let envelope = Envelope::of_delivery(&deliver, args, properties, body);
-                    Incoming { envelope, payload: Payload::Inline, oversized: None }
-                })
-            }
+            Some((properties, body)) => self.delivered(id, consumer, deliver.delivery_tag, deliver.redelivered, || {
+                let envelope = Envelope::of_delivery(&deliver, args, properties, body);
+                Incoming { envelope, payload: Payload::Inline, oversized: None }
+            }),
             None => {
                 channel.assembly = Some(Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number)));
                 Ok(())

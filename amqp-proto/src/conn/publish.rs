@@ -126,6 +126,7 @@ impl Connection {
                 publish.routing_key.as_bytes(),
                 std::iter::once(publish.body.as_slice()),
                 publish.properties.wire(),
+                || publish.properties.view(),
             )
         });
         if window.is_armed() {

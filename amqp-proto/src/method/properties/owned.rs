@@ -141,7 +141,7 @@ impl Properties {
 
     /// Flags and properties.
     #[inline]
-    pub(in crate::method) fn wire(&self) -> (u16, &[u8]) {
+    pub(crate) fn wire(&self) -> (u16, &[u8]) {
         (self.flags, &self.fields)
     }
 
