@@ -78,7 +78,6 @@ impl Delivery {
     }
 
     /// Takes it apart: what was received, and what settles it.
-    #[must_use]
     pub fn split(self) -> (conn::Delivery, Acker) {
         (self.content, self.acker)
     }

@@ -15,7 +15,7 @@ mod topology;
 use std::fmt;
 use std::sync::Arc;
 
-use amqp_proto::conn::{ChannelId, Reply, RequestId};
+use amqp_proto::conn::{self, ChannelId, Reply, RequestId};
 use amqp_proto::error::Error;
 use amqp_proto::method::{Method, channel, confirm, tx};
 
@@ -101,7 +101,7 @@ impl Channel {
     fn start<T>(
         &self,
         finish: fn(Reply, Keep) -> Result<T, Error>,
-        request: impl FnOnce(&mut amqp_proto::conn::Connection, ChannelId) -> Result<RequestId, Error>,
+        request: impl FnOnce(&mut conn::Connection, ChannelId) -> Result<RequestId, Error>,
     ) -> Call<T> {
         let id = self.id();
         Call::start(Keep::Channel(self.clone()), finish, |conn| request(conn, id).map(Some))
@@ -114,7 +114,7 @@ impl Channel {
     ///
     /// Those of any [`Call`]; [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
     pub fn close(&self) -> Call<()> {
-        self.start(done, |conn, id| conn.close_channel(id))
+        self.start(done, conn::Connection::close_channel)
     }
 
     /// Why it is closed, if it is.
@@ -176,6 +176,7 @@ impl Channel {
     ///
     /// Those of any [`Call`].
     pub fn flow(&self, active: bool) -> Call<bool> {
+        #[expect(clippy::needless_pass_by_value, reason = "what finishes a call takes all of its reply")]
         fn finish(reply: Reply, _: Keep) -> Result<bool, Error> {
             match reply {
                 Reply::Flow(active) => Ok(active),

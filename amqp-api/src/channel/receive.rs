@@ -155,7 +155,6 @@ impl Channel {
     /// The messages that were published as mandatory, taken by no queue and sent back, unless a
     /// [`Confirm`](crate::Confirm) that somebody holds gets them. Until the first stream is polled the latest 1024 are
     /// kept.
-    #[must_use]
     pub fn returns(&self) -> Returns {
         Returns::new(self.clone())
     }

@@ -1,6 +1,6 @@
 //! Exchanges, queues and bindings.
 
-use amqp_proto::conn::Reply;
+use amqp_proto::conn::{self, Reply};
 use amqp_proto::error::Error;
 use amqp_proto::method::{exchange, queue};
 use amqp_proto::wire::ShortStr;
@@ -138,7 +138,7 @@ impl Channel {
         // Nobody will say so, but this is its name.
         let asked = queue.name.clone();
         let id = self.id();
-        let unanswered = |conn: &mut amqp_proto::conn::Connection| conn.request(id, method?, None);
+        let unanswered = |conn: &mut conn::Connection| conn.request(id, method?, None);
         Call::start_unanswered(Keep::Channel(self.clone()), finish, unanswered, || Reply::QueueDeclared {
             queue: asked,
             message_count: 0,
@@ -264,6 +264,7 @@ fn name<'a>(name: &'a str, operation: &'static str) -> Result<ShortStr<'a>, Erro
 }
 
 /// A count, or 0 where there was no reply.
+#[expect(clippy::needless_pass_by_value, reason = "what finishes a call takes all of its reply")]
 fn message_count(reply: Reply, _: Keep) -> Result<u32, Error> {
     match reply {
         Reply::MessageCount(count) => Ok(count),

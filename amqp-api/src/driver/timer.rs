@@ -1,6 +1,6 @@
 //! One sleep, set again as seldom as can be.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 use super::{BoxFuture, Runtime};
@@ -23,7 +23,7 @@ impl Timer {
                 Some((ends, sleep)) if *ends <= deadline => sleep,
                 _ => &mut self.sleep.insert((deadline, runtime.sleep_until(deadline))).1,
             };
-            if let Poll::Pending = sleep.as_mut().poll(cx) {
+            if sleep.as_mut().poll(cx).is_pending() {
                 return false;
             }
             self.sleep = None;
