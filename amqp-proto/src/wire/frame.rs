@@ -150,7 +150,7 @@ pub(super) fn parse_header(header: [u8; HEADER_LEN]) -> (u8, u16, u32) {
 
 /// The bytes before a payload.
 #[inline]
-fn frame_header(kind: FrameKind, channel: u16, size: u32) -> [u8; HEADER_LEN] {
+pub(crate) fn frame_header(kind: FrameKind, channel: u16, size: u32) -> [u8; HEADER_LEN] {
     let [c0, c1] = channel.to_be_bytes();
     let [s0, s1, s2, s3] = size.to_be_bytes();
     [kind as u8, c0, c1, s0, s1, s2, s3]

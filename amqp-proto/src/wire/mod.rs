@@ -12,13 +12,14 @@
 //! | `strings` | short and long strings |
 //! | `frame` | frames, blocks of frames, writing of frames |
 //! | `deframer` | bytes to blocks |
-//! | `value` | the 17 types of field values |
+//! | `value`, `array` | the 17 types of field values |
 //! | `table` | field tables, borrowed and owned, and [`table!`](crate::table) |
 //! | `check` | the one pass that validates a table |
 //! | `parse` | nom parsers of the primitives |
 //! | `reader`, `writer` | fields of methods and properties in order, with their bits packed |
 //! | `error` | what can go wrong |
 
+mod array;
 mod check;
 mod deframer;
 mod error;
@@ -30,20 +31,20 @@ mod table;
 mod value;
 mod writer;
 
+pub use array::{ArrayIter, ArrayRef};
 pub use deframer::{Deframer, MAX_FRAME_UNLIMITED};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, FrameError};
 pub use frame::{
     Block, FRAME_END, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind, Frames, PROTOCOL_HEADER, put_body_frame_header,
     put_frame, put_heartbeat,
 };
-pub(crate) use frame::{finish_frame, start_frame};
-pub(crate) use parse::{Failure, emit_errors};
+pub(crate) use frame::{finish_frame, frame_header, start_frame};
 pub use reader::WireType;
 pub(crate) use reader::{Field, FieldChecker, Reader};
 pub use strings::{LongStr, ShortStr};
 pub use table::{FieldTable, TableIter, TableRef};
-pub use value::{ArrayIter, ArrayRef, FieldValue, ValueRef};
-pub(crate) use writer::{Writer, put_table};
+pub use value::{FieldValue, ValueRef};
+pub(crate) use writer::Writer;
 
 /// The deepest nesting of field tables and arrays: 32, the outermost table counting as one.
 ///

@@ -224,7 +224,7 @@ impl<'a> FieldChecker<'a> {
         self.rest = match wire_type {
             WireType::Bit => {
                 self.taken = taken % 8 + 1;
-                if taken % 8 == 0 { emit_errors(rest, octet())? } else { rest }
+                if self.taken == 1 { emit_errors(rest, octet())? } else { rest }
             }
             WireType::Octet => emit_errors(rest, octet())?,
             WireType::Short => emit_errors(rest, short())?,

@@ -161,7 +161,6 @@ impl FieldTable {
     /// The table, borrowed.
     #[inline]
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the trait's method would have to give a reference")]
     pub fn as_ref(&self) -> TableRef<'_> {
         TableRef { entries: &self.entries, form: self.form }
     }
@@ -245,11 +244,12 @@ impl<'a> TableRef<'a> {
         self.entries
     }
 
-    /// Why it cannot be encoded, if so.
+    /// The length to write before the entries, or why the table cannot be encoded.
     #[inline]
-    pub(super) fn check_encodable(&self) -> Result<(), EncodeError> {
+    pub(crate) fn encodable_size(&self) -> Result<u32, EncodeError> {
+        let size = u32::try_from(self.entries.len()).map_err(|_| EncodeError::over_u32(self.entries.len()))?;
         match self.form {
-            Form::Canonical | Form::AsReceived => Ok(()),
+            Form::Canonical | Form::AsReceived => Ok(size),
             Form::TooDeep => Err(EncodeError::TooDeep),
             Form::TooLong => Err(EncodeError::over_u32(self.entries.len())),
         }

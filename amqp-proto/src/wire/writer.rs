@@ -55,9 +55,7 @@ impl<'a> Writer<'a> {
 
 #[inline]
 pub(super) fn put_short_string(out: &mut Vec<u8>, string: ShortStr<'_>) {
-    // At most 255, by construction.
-    #[expect(clippy::cast_possible_truncation, reason = "a ShortStr has at most 255 bytes")]
-    out.push(string.len() as u8);
+    out.push(string.len_octet());
     out.extend_from_slice(string.as_bytes());
 }
 
@@ -72,8 +70,10 @@ pub(super) fn put_long_string(out: &mut Vec<u8>, string: LongStr<'_>) -> Result<
 /// Appends a table with its length.
 #[inline]
 pub(crate) fn put_table(out: &mut Vec<u8>, table: TableRef<'_>) -> Result<(), EncodeError> {
-    table.check_encodable()?;
-    put_long_string(out, LongStr(table.as_wire()))
+    let size = table.encodable_size()?;
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(table.as_wire());
+    Ok(())
 }
 
 /// Appends a value with its tag. It stands in a table or array `depth` deep.
