@@ -11,7 +11,10 @@ use amqp_api::proto::method::{ReplyCode, connection as wire_connection};
 use amqp_api::proto::wire::ShortStr;
 use amqp_api::{Config, Consume, ErrorKind, Heartbeat, Message, TimeoutReason};
 
-use crate::{Host, Manners, Peer, World, both, poll_once};
+use crate::peer::Peer;
+use crate::tools::{both, poll_once};
+use crate::wire::Manners;
+use crate::world::{Host, World};
 
 #[test]
 fn no_wake_up_is_lost_however_the_bytes_come() {

@@ -10,7 +10,10 @@ use amqp_api::{
     Message, Outcome, Publisher, Qos, Queue, Returns,
 };
 
-use crate::{Manners, Peer, Settled, World, both, poll_once};
+use crate::peer::{Peer, Settled};
+use crate::tools::{both, poll_once};
+use crate::wire::Manners;
+use crate::world::World;
 
 #[test]
 fn f20_handles_are_clone_send_and_sync() {

@@ -172,7 +172,6 @@ impl Peer {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table of answers")]
     fn method(&mut self, number: u16, method: &Method<'_>) {
         let name = method.name();
         self.seen.push((number, name));

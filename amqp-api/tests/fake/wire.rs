@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use amqp_api::driver::Io;
 use bytes::BytesMut;
 
-use super::{Peer, Rng};
+use crate::peer::Peer;
+use crate::tools::Rng;
 
 /// How a stream behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

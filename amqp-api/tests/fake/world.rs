@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use amqp_api::driver::{BoxFuture, Io, Runtime, attach};
 use amqp_api::{Address, Config, Connection, Error, TcpOptions};
 
-use super::wire::{FakeIo, Manners, WireHandle};
-use super::{Peer, Rng};
+use crate::peer::Peer;
+use crate::tools::Rng;
+use crate::wire::{FakeIo, Manners, WireHandle};
 
 #[derive(Clone)]
 pub(crate) struct World(Arc<Inner>);
@@ -196,7 +197,7 @@ impl World {
 
     fn network(&self) -> bool {
         let wires = self.0.state.lock().unwrap().wires.clone();
-        wires.iter().fold(false, |any, wire| wire.step() || any)
+        wires.iter().filter(|wire| wire.step()).count() > 0
     }
 
     fn jump(&self) -> bool {
