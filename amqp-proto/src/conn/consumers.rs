@@ -78,6 +78,12 @@ impl Consumer {
         grown
     }
 
+    /// Counts no longer; returns how many bytes were counted.
+    pub(super) fn stop_counting(&mut self) -> usize {
+        self.unbounded = false;
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Takes the next; with how many counted bytes went.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Item, usize)> {

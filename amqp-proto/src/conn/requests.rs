@@ -323,6 +323,9 @@ impl Connection {
         }
         consumer.state = ConsumerState::Cancelling;
         let tag = consumer.tag.clone();
+        // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
+        let freed = consumer.stop_counting();
+        self.unbuffer(freed);
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
         if let Some(channel) = self.channels.get_mut(channel) {
             let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);

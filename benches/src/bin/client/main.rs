@@ -93,9 +93,8 @@ fn report(name: &str, multi_thread: bool, options: &Options, taken: Taken, raw: 
     let runtime = if multi_thread { "multi-thread" } else { "current-thread" };
     let rate = messages / taken.wall.as_secs_f64() / 1000.0;
     let cpu = taken.cpu.as_secs_f64() / messages * 1e9;
-    let ratio = raw.map_or(String::new(), |raw| {
-        format!(", {:.2} of raw", raw.wall.as_secs_f64() / taken.wall.as_secs_f64())
-    });
+    let ratio =
+        raw.map_or(String::new(), |raw| format!(", {:.2} of raw", raw.wall.as_secs_f64() / taken.wall.as_secs_f64()));
     println!("{name:8} {:6} B  {runtime:15} {rate:9.0} k msg/s  {cpu:7.0} ns CPU/msg{ratio}", options.size);
 }
 
@@ -117,11 +116,8 @@ struct Peer {
 
 impl Peer {
     fn start() -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("peer")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            Command::new(std::env::current_exe()?).arg("peer").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("the peer has no output")?).read_line(&mut line)?;
         Ok(Self { child, port: line.trim().parse()? })

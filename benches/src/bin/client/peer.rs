@@ -29,6 +29,8 @@ pub(crate) fn serve() -> io::Result<()> {
 
 struct Session {
     stream: TcpStream,
+    /// Two threads write: whole frames each.
+    writer: Arc<Mutex<TcpStream>>,
     out: Vec<u8>,
     confirms: bool,
     published: u64,
@@ -70,6 +72,7 @@ impl Session {
         stream.write_all(&out)?;
         out.clear();
         Ok(Self {
+            writer: Arc::new(Mutex::new(stream.try_clone()?)),
             stream,
             out,
             confirms: false,
@@ -118,8 +121,10 @@ impl Session {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.out)?;
-        self.out.clear();
+        if !self.out.is_empty() {
+            write(&self.writer, &self.out)?;
+            self.out.clear();
+        }
         Ok(())
     }
 
@@ -172,7 +177,7 @@ impl Session {
     fn blast(&self, number: u16, consume: &basic::Consume<'_>) -> io::Result<()> {
         let size = consume.queue.to_str().ok().and_then(|name| name.parse().ok()).unwrap_or(16usize);
         let mut batch = Batch::new(number, consume.consumer_tag, size);
-        let mut stream = self.stream.try_clone()?;
+        let writer = Arc::clone(&self.writer);
         let flow = Arc::clone(&self.flow);
         let window = if consume.no_ack { u64::MAX } else { self.prefetch };
         thread::spawn(move || -> io::Result<()> {
@@ -189,7 +194,7 @@ impl Session {
                     continue;
                 }
                 let count = usize::try_from(room).unwrap_or(usize::MAX).min(batch.tags.len());
-                stream.write_all(batch.next(sent + 1, count))?;
+                write(&writer, batch.next(sent + 1, count))?;
                 sent += count as u64;
             }
             Ok(())
@@ -234,6 +239,10 @@ impl Batch {
         }
         &self.bytes[..count * self.each]
     }
+}
+
+fn write(writer: &Mutex<TcpStream>, bytes: &[u8]) -> io::Result<()> {
+    writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write_all(bytes)
 }
 
 fn put<'a, M: MethodCodec<'a>>(out: &mut Vec<u8>, number: u16, method: &M) {

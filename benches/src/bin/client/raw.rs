@@ -3,9 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use amqp_proto::method::{
-    MethodCodec, Properties, basic, channel, connection, put_content_header, put_method,
-};
+use amqp_proto::method::{MethodCodec, Properties, basic, channel, connection, put_content_header, put_method};
 use amqp_proto::wire::{FrameKind, LongStr, PROTOCOL_HEADER, ShortStr, TableRef, put_frame};
 
 use crate::{Outcome, Taken};
