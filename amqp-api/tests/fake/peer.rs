@@ -224,12 +224,12 @@ impl Peer {
                 self.say(number, &channel::CloseOk {});
             }
             Method::Queue(queue::Method::Declare(declare)) if !declare.nowait => {
-                self.say(number, &queue::DeclareOk { queue: declare.queue, message_count: 0, consumer_count: 0 })
+                self.say(number, &queue::DeclareOk { queue: declare.queue, message_count: 0, consumer_count: 0 });
             }
             Method::Queue(queue::Method::Bind(bind)) if !bind.nowait => self.say(number, &queue::BindOk {}),
             Method::Queue(queue::Method::Delete(_)) => self.say(number, &queue::DeleteOk { message_count: 0 }),
             Method::Exchange(exchange::Method::Declare(declare)) if !declare.nowait => {
-                self.say(number, &exchange::DeclareOk {})
+                self.say(number, &exchange::DeclareOk {});
             }
             Method::Confirm(confirm::Method::Select(_)) => {
                 self.channels.get_mut(&number).unwrap().sequence = Some(0);
