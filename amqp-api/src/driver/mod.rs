@@ -10,7 +10,7 @@
 //! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
-//! The session works on a [`Shared`] that outlives it: handles know nothing of sockets.
+//! The session works on state (`shared`) that outlives it: handles know nothing of sockets.
 
 mod dial;
 mod io;
