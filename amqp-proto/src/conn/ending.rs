@@ -186,8 +186,7 @@ impl Connection {
             // Nobody has a handle to a consumer that never started.
             let orphan = consumer.state == ConsumerState::Starting;
             if !consumer.no_ack {
-                consumer.queue.clear();
-                let freed = std::mem::take(&mut consumer.bytes);
+                let freed = consumer.forget_deliveries();
                 self.unbuffer(freed);
             }
             let ended_before = self.consumer_mut(id).is_some_and(|consumer| consumer.state == ConsumerState::Ended);

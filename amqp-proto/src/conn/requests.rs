@@ -109,6 +109,10 @@ impl Connection {
             class_id: 0,
             method_id: 0,
         };
+        // Its answer must be read.
+        let consumers = self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id);
+        let freed = consumers.map(|(_, consumer)| consumer.stop_counting()).sum();
+        self.unbuffer(freed);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.state = ChannelState::Closing;
         channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
@@ -181,7 +185,7 @@ impl Connection {
                 channel.qos = Some(qos.prefetch_count);
             }
             Method::Basic(basic::Method::Recover(_)) => {
-                channel.recovering = true;
+                channel.recovering += 1;
                 self.invalidate_deliveries(id);
             }
             Method::Basic(basic::Method::RecoverAsync(_)) => self.invalidate_deliveries(id),
@@ -200,9 +204,7 @@ impl Connection {
         for (_, consumer) in
             self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack)
         {
-            consumer.queue.retain(|item| !matches!(item, Item::Delivery(_)));
-            let left = consumer.queue.iter().map(Item::cost).sum();
-            freed += std::mem::replace(&mut consumer.bytes, left) - left;
+            freed += consumer.forget_deliveries();
         }
         self.unbuffer(freed);
     }
@@ -351,8 +353,7 @@ impl Connection {
         let Some(consumer) = self.consumer_mut(id) else { return };
         consumer.released = true;
         let (channel, state) = (consumer.channel, consumer.state);
-        let unread = std::mem::take(&mut consumer.queue);
-        let freed = std::mem::take(&mut consumer.bytes);
+        let (unread, freed) = consumer.take_all();
         self.unbuffer(freed);
         if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
             // Fails only where the channel or the connection is closed, and the consumer with it.

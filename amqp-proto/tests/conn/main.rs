@@ -9,5 +9,10 @@ mod peer;
 mod watch;
 
 mod calls;
+mod closing;
 mod confirms;
+mod consumers;
 mod handshake;
+mod heartbeat;
+mod malformed;
+mod publish;
