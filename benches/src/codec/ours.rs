@@ -79,23 +79,17 @@ fn read_header(frame: Frame<'_>, read_name: &impl Fn(ShortStr<'_>)) {
     let header = ContentHeader::decode(frame.payload).unwrap();
     black_box((header.class_id, header.body_size));
     let properties = header.properties.decode().unwrap();
-    for name in [
-        properties.content_type,
-        properties.content_encoding,
-        properties.correlation_id,
-        properties.reply_to,
-        properties.expiration,
-        properties.message_id,
-        properties.kind,
-        properties.user_id,
-        properties.app_id,
-        properties.cluster_id,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        read_name(name);
-    }
+    let read = |name: Option<ShortStr<'_>>| name.into_iter().for_each(read_name);
+    read(properties.content_type);
+    read(properties.content_encoding);
+    read(properties.correlation_id);
+    read(properties.reply_to);
+    read(properties.expiration);
+    read(properties.message_id);
+    read(properties.kind);
+    read(properties.user_id);
+    read(properties.app_id);
+    read(properties.cluster_id);
     black_box((properties.delivery_mode, properties.priority, properties.timestamp));
     if let Some(headers) = properties.headers {
         read_table(headers);
@@ -106,7 +100,7 @@ fn read_header(frame: Frame<'_>, read_name: &impl Fn(ShortStr<'_>)) {
 #[inline(always)]
 fn read_body(block: &Block, frame: Frame<'_>) {
     if frame.payload.len() <= 1024 {
-        black_box(Bytes::copy_from_slice(frame.payload));
+        black_box(frame.payload.to_vec());
     } else {
         black_box(block.slice_ref(frame.payload));
     }
@@ -139,7 +133,7 @@ struct Retained {
     deliver: Bytes,
     delivery_tag: u64,
     header: Bytes,
-    body: Bytes,
+    body: Vec<u8>,
 }
 
 /// Deliveries of 16 B, made owned, with the properties retained undecoded.
@@ -161,7 +155,7 @@ pub fn handle_retained(block: &Block) {
             deliver: block.slice_ref(method.payload),
             delivery_tag: deliver.delivery_tag,
             header: block.slice_ref(content.properties.as_bytes()),
-            body: Bytes::copy_from_slice(body.payload),
+            body: body.payload.to_vec(),
         };
         let delivery = black_box(delivery);
         black_box((delivery.deliver.len(), delivery.delivery_tag, delivery.header.len(), delivery.body.len()));

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic};
 use amq_protocol::types::parsing::parse_field_table;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
 use super::messages;
 
@@ -40,23 +40,21 @@ pub fn handle_delivery(frame: AMQPFrame) {
         AMQPFrame::Header(channel, header) => {
             black_box((channel, header.class_id, header.body_size));
             let properties = &header.properties;
-            for name in [
-                properties.content_type(),
-                properties.content_encoding(),
-                properties.correlation_id(),
-                properties.reply_to(),
-                properties.expiration(),
-                properties.message_id(),
-                properties.kind(),
-                properties.user_id(),
-                properties.app_id(),
-                properties.cluster_id(),
-            ]
-            .into_iter()
-            .flatten()
-            {
-                black_box(name.as_str());
-            }
+            let read = |name: &Option<ShortString>| {
+                name.iter().for_each(|name| {
+                    black_box(name.as_str());
+                });
+            };
+            read(properties.content_type());
+            read(properties.content_encoding());
+            read(properties.correlation_id());
+            read(properties.reply_to());
+            read(properties.expiration());
+            read(properties.message_id());
+            read(properties.kind());
+            read(properties.user_id());
+            read(properties.app_id());
+            read(properties.cluster_id());
             black_box((properties.delivery_mode(), properties.priority(), properties.timestamp()));
             if let Some(headers) = properties.headers() {
                 read_table(headers);
