@@ -30,7 +30,7 @@ impl Config {
         properties.insert("platform", "Rust")?;
         properties.insert("information", "An AMQP 0-9-1 client in Rust. Licensed under MIT or Apache-2.0.")?;
         let mut capabilities = FieldTable::new();
-        for (key, value) in self.client_properties.iter() {
+        for (key, value) in &self.client_properties {
             let key = key.to_string_lossy();
             match value.as_table() {
                 Some(table) if key == "capabilities" => capabilities = table.to_owned(),

@@ -119,11 +119,12 @@ impl Calls {
 
     /// Starts the time of what was asked for since the last turn.
     pub(super) fn arm(&mut self, now: Instant) {
-        for id in std::mem::take(&mut self.unarmed) {
+        while let Some(id) = self.unarmed.pop() {
+            // A deadline beyond the end of time is none.
             if self.is_waiting(id)
-                && let Some(timeout) = self.timeout_of(id)
+                && let Some(deadline) = self.timeout_of(id).and_then(|timeout| now.checked_add(timeout))
             {
-                self.deadlines.push(Reverse((now + timeout, id)));
+                self.deadlines.push(Reverse((deadline, id)));
             }
         }
         // Deadlines of answered requests stay in the heap until they are most of it.

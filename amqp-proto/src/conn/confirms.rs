@@ -213,41 +213,65 @@ impl Window {
 }
 
 impl Fingerprint {
+    /// Of a message as it goes out or comes back. `flags` and `fields` are the properties in wire form; they are only
+    /// decoded if there are headers among them.
+    ///
     /// Canonical: RabbitMQ 4 sends headers back sorted and without duplicates, and every version strips `BCC`.
     #[inline]
-    pub(super) fn new(
+    pub(super) fn new<'a>(
         hasher: &FixedState,
         exchange: &[u8],
         routing_key: &[u8],
-        body: impl Iterator<Item = impl AsRef<[u8]>>,
-        properties: Option<&PropertiesRef<'_>>,
+        body: impl Iterator<Item = &'a [u8]>,
+        (flags, fields): (u16, &[u8]),
+        decoded: impl FnOnce() -> PropertiesRef<'a>,
     ) -> Self {
         let mut names = hasher.build_hasher();
-        names.write_usize(exchange.len());
         names.write(exchange);
         names.write(routing_key);
-        Self {
-            names: names.finish(),
-            body: hash_body(hasher, body),
-            properties: properties.map_or(0, |properties| hash_properties(hasher, properties)),
-        }
+        names.write_usize(exchange.len());
+        let properties = if flags & HEADERS == 0 {
+            let mut properties = hasher.build_hasher();
+            properties.write(fields);
+            properties.write_u16(flags);
+            properties.finish()
+        } else {
+            hash_properties(hasher, &decoded())
+        };
+        Self { names: names.finish(), body: hash_body(hasher, body), properties }
     }
 }
 
 /// The same for any division into chunks.
-fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) -> u64 {
-    const BLOCK: usize = 64;
+#[inline]
+fn hash_body<'a>(hasher: &FixedState, mut body: impl Iterator<Item = &'a [u8]>) -> u64 {
     let mut hash = hasher.build_hasher();
+    let first = body.next().unwrap_or_default();
+    match body.next() {
+        None if first.len() < BLOCK => {
+            hash.write(first);
+            hash.write_usize(first.len());
+            hash.finish()
+        }
+        second => hash_chunks(hash, [first].into_iter().chain(second).chain(body)),
+    }
+}
+
+/// The flag of the property `headers` (0-9-1 §4.2.6.1, in the order of class basic).
+const HEADERS: u16 = 1 << 13;
+
+/// Chunks are hashed in blocks of this many bytes.
+const BLOCK: usize = 64;
+
+fn hash_chunks<'a>(mut hash: impl Hasher, chunks: impl Iterator<Item = &'a [u8]>) -> u64 {
     let (mut carry, mut carried) = ([0u8; BLOCK], 0usize);
-    let mut total = 0u64;
-    for chunk in body {
-        let mut chunk = chunk.as_ref();
-        total += chunk.len() as u64;
+    let mut total = 0;
+    for mut chunk in chunks {
+        total += chunk.len();
         if carried > 0 {
-            let take = chunk.len().min(BLOCK - carried);
-            let (head, rest) = chunk.split_at(take);
-            carry[carried..carried + take].copy_from_slice(head);
-            carried += take;
+            let (head, rest) = chunk.split_at(chunk.len().min(BLOCK - carried));
+            carry[carried..carried + head.len()].copy_from_slice(head);
+            carried += head.len();
             chunk = rest;
             if carried < BLOCK {
                 continue;
@@ -261,32 +285,23 @@ fn hash_body(hasher: &FixedState, body: impl Iterator<Item = impl AsRef<[u8]>>) 
         carried = rest.len();
     }
     hash.write(&carry[..carried]);
-    hash.write_u64(total);
+    hash.write_usize(total);
     hash.finish()
 }
 
-/// No properties are 0, and headers are added up: their order does not count, and none at all are like no headers.
-fn hash_properties(hasher: &FixedState, properties: &PropertiesRef<'_>) -> u64 {
-    let headers = properties.headers.map_or(0, |headers| hash_table(hasher, headers));
-    if headers == 0 && (PropertiesRef { headers: None, ..*properties }) == PropertiesRef::default() {
-        return 0;
-    }
+/// All but the headers as it stands on the wire; the headers are added up, so that their order does not count, and none
+/// at all are like no headers.
+#[cold]
+fn hash_properties(hasher: &FixedState, decoded: &PropertiesRef<'_>) -> u64 {
     let mut hash = hasher.build_hasher();
-    let texts = [
-        properties.content_type,
-        properties.content_encoding,
-        properties.correlation_id,
-        properties.reply_to,
-        properties.expiration,
-        properties.message_id,
-        properties.kind,
-        properties.user_id,
-        properties.app_id,
-        properties.cluster_id,
-    ];
-    texts.hash(&mut hash);
-    (properties.delivery_mode, properties.priority, properties.timestamp).hash(&mut hash);
-    headers.hash(&mut hash);
+    let rest = PropertiesRef { headers: None, ..*decoded }.to_owned();
+    let (flags, fields) = rest.wire();
+    hash.write(fields);
+    hash.write_u16(flags);
+    let headers = decoded.headers.map_or(0, |headers| hash_table(hasher, headers));
+    if headers != 0 {
+        hash.write_u64(headers);
+    }
     hash.finish()
 }
 

@@ -3,7 +3,7 @@
 use super::channel::{About, Mode};
 use super::confirms::Fingerprint;
 use super::consumers::{ConsumerState, Item};
-use super::content::{Assembly, Delivery, Head, Returned};
+use super::content::{Assembly, Delivery, Head, Incoming, Returned};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, DeliveryTag, Event, Next, Reply};
 use crate::error::{Error, ErrorKind};
@@ -18,7 +18,7 @@ impl Connection {
     pub(super) fn complete(&mut self, id: ChannelId, assembly: Assembly) -> Result<(), Fault> {
         match assembly.head {
             Head::Deliver { consumer, delivery_tag, redelivered } => {
-                self.delivered(id, consumer, delivery_tag, redelivered, assembly)
+                self.delivered(id, consumer, delivery_tag, redelivered, || assembly.finish())
             }
             Head::Got { delivery_tag, redelivered, message_count } => {
                 self.got(id, delivery_tag, redelivered, message_count, assembly)
@@ -31,13 +31,13 @@ impl Connection {
     }
 
     #[inline]
-    fn delivered(
+    pub(super) fn delivered(
         &mut self,
         id: ChannelId,
         consumer_id: ConsumerId,
         delivery_tag: u64,
         redelivered: bool,
-        assembly: Assembly,
+        message: impl FnOnce() -> Incoming,
     ) -> Result<(), Fault> {
         let (closing, limit) = (self.is_closing(), self.config.limits.receive_buffer);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
@@ -63,7 +63,7 @@ impl Connection {
             }
             return Ok(());
         }
-        let item = item(tag, consumer.no_ack, redelivered, None, assembly);
+        let item = item(tag, consumer.no_ack, redelivered, None, message());
         self.buffered += consumer.push(item);
         if std::mem::take(&mut consumer.watched) {
             self.events.push_back(Event::ConsumerReady(consumer_id));
@@ -92,7 +92,7 @@ impl Connection {
         }
         let epoch = if void { channel.epoch.wrapping_sub(channel.recovering) } else { channel.epoch };
         let tag = DeliveryTag { value: delivery_tag, channel: id, epoch };
-        let result = match item(tag, no_ack, redelivered, Some(message_count), assembly) {
+        let result = match item(tag, no_ack, redelivered, Some(message_count), assembly.finish()) {
             Item::Delivery(delivery) => Ok(Reply::Got(Some(Box::new(delivery)))),
             Item::Bad(error) => Err(error),
         };
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     fn returned(&mut self, id: ChannelId, code: ReplyCode, assembly: Assembly) {
-        let (envelope, payload) = assembly.finish();
+        let Incoming { envelope, payload, .. } = assembly.finish();
         let message = Box::new(Returned { code, envelope, payload });
         let Some(channel) = self.channels.get_mut(id) else { return };
         let waiter = match &mut channel.mode {
@@ -111,7 +111,8 @@ impl Connection {
                     message.exchange().as_bytes(),
                     message.routing_key().as_bytes(),
                     message.body().chunks(),
-                    message.properties().ok().as_ref(),
+                    split_flags(message.raw_properties().as_bytes()),
+                    || message.properties().unwrap_or_default(),
                 );
                 window.returned(fingerprint).flatten()
             }
@@ -197,17 +198,25 @@ impl Connection {
 
 /// The delivery, or the word on one that cannot be read.
 #[inline]
-fn item(tag: DeliveryTag, no_ack: bool, redelivered: bool, message_count: Option<u32>, assembly: Assembly) -> Item {
-    let oversized = assembly.oversized;
-    let (envelope, payload) = assembly.finish();
-    let bad = |reason: String| Item::Bad(Error::new(ErrorKind::BadDelivery { delivery_tag: tag, reason }));
+fn item(tag: DeliveryTag, no_ack: bool, redelivered: bool, message_count: Option<u32>, message: Incoming) -> Item {
+    let Incoming { envelope, payload, oversized } = message;
     if let Some(size) = oversized {
-        return bad(format!("its body of {size} bytes is over the limit"));
+        return bad_delivery(tag, format!("its body of {size} bytes is over the limit"));
     }
     if let Some(name) = envelope.bad_name() {
-        return bad(format!("its {name} is no UTF-8"));
+        return bad_delivery(tag, format!("its {name} is no UTF-8"));
     }
     Item::Delivery(Delivery { tag, no_ack, redelivered, message_count, envelope, payload })
+}
+
+#[cold]
+fn bad_delivery(delivery_tag: DeliveryTag, reason: String) -> Item {
+    Item::Bad(Error::new(ErrorKind::BadDelivery { delivery_tag, reason }))
+}
+
+/// Property flags and what follows them.
+fn split_flags(properties: &[u8]) -> (u16, &[u8]) {
+    properties.split_first_chunk().map_or((0, properties), |(flags, fields)| (u16::from_be_bytes(*flags), fields))
 }
 
 #[cold]

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::content::{Assembly, INLINE_BODY, Misplaced, Progress};
+use super::content::{Assembly, Envelope, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
 use crate::method::reply_code::ReplyCode;
-use crate::method::{ContentHeader, Method, MethodCodec, basic, channel, ids};
+use crate::method::{ContentHeader, Method, MethodCodec, RawProperties, basic, channel, ids};
 use crate::wire::{Block, DecodeError, EncodeError, FRAME_OVERHEAD, Frame, FrameError, FrameKind, Frames};
 
 /// The peer broke the protocol: the connection is closed with this code.
@@ -57,7 +57,7 @@ impl Connection {
             if self.is_finished() {
                 return;
             }
-            if let Err(fault) = self.handle_frame(now, &frame, &frames, block) {
+            if let Err(fault) = self.handle_frame(now, &frame, &mut frames, block) {
                 self.fail(&fault);
             }
         }
@@ -97,6 +97,12 @@ impl Connection {
         self.lost(error.kind(), error.to_string());
     }
 
+    /// Whoever drove the connection has stopped before its end: its runtime was shut down, for example. Nothing happens
+    /// if it has ended.
+    pub fn handle_driver_gone(&mut self) {
+        self.lost(std::io::ErrorKind::ConnectionAborted, "the task that drove the connection was dropped".to_owned());
+    }
+
     fn lost(&mut self, kind: std::io::ErrorKind, text: String) {
         let error = Error::new(ErrorKind::ConnectionLost { kind, text });
         match self.phase {
@@ -117,7 +123,7 @@ impl Connection {
         &mut self,
         now: Instant,
         frame: &Frame<'_>,
-        ahead: &Frames<'_>,
+        ahead: &mut Frames<'_>,
         block: &Block,
     ) -> Result<(), Fault> {
         if self.frame_max != 0 && frame.payload.len() + FRAME_OVERHEAD > self.frame_max as usize {
@@ -135,7 +141,7 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_method(&mut self, now: Instant, frame: &Frame<'_>, ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_method(&mut self, now: Instant, frame: &Frame<'_>, ahead: &mut Frames<'_>) -> Result<(), Fault> {
         const DELIVER: (u16, u16) = (basic::Deliver::CLASS_ID, basic::Deliver::METHOD_ID);
         if ids(frame.payload) == Some(DELIVER) && !self.phase.is_handshake() {
             let args = frame.payload.get(4..).unwrap_or_default();
@@ -186,9 +192,9 @@ impl Connection {
         }
     }
 
-    /// The fast path: `basic.deliver`.
+    /// The fast path: `basic.deliver`. A small message whose header and body follow at once is taken whole.
     #[inline]
-    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &Frames<'_>) -> Result<(), Fault> {
+    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &mut Frames<'_>) -> Result<(), Fault> {
         let deliver = basic::Deliver::decode_fields(args)?;
         let Some(channel) = self.channels.by_number(number) else { return Err(unopened("basic.deliver", number)) };
         if channel.assembly.is_some() {
@@ -211,9 +217,17 @@ impl Connection {
                 consumer
             }
         };
-        let assembly = Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number));
-        channel.assembly = Some(assembly);
-        Ok(())
+        let id = channel.id;
+        match small_message(ahead, number, self.config.limits.max_body) {
+            Some((properties, body)) => self.delivered(id, consumer, deliver.delivery_tag, deliver.redelivered, || {
+                let envelope = Envelope::of_delivery(&deliver, args, properties, body);
+                Incoming { envelope, payload: Payload::Inline, oversized: None }
+            }),
+            None => {
+                channel.assembly = Some(Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number)));
+                Ok(())
+            }
+        }
     }
 
     #[inline]
@@ -281,6 +295,27 @@ impl Connection {
 fn unopened(what: &str, channel: u16) -> Fault {
     let what = format!("{what} on a channel that is not open");
     Fault::new(ReplyCode::CHANNEL_ERROR, ProtocolError::Unexpected { what, channel })
+}
+
+/// The properties and the body of a small message, if the next frames are its header and its body.
+#[inline]
+fn small_message<'a>(frames: &mut Frames<'a>, number: u16, max_body: u64) -> Option<(RawProperties<'a>, &'a [u8])> {
+    let mut ahead = frames.clone();
+    let frame = ahead.next().filter(|frame| frame.kind == FrameKind::Header && frame.channel == number)?;
+    let header = ContentHeader::decode(frame.payload).ok()?;
+    if header.class_id != basic::Deliver::CLASS_ID || header.body_size > max_body.min(INLINE_BODY as u64) {
+        return None;
+    }
+    let mut body: &[u8] = &[];
+    if header.body_size > 0 {
+        let frame = ahead.next().filter(|frame| frame.kind == FrameKind::Body && frame.channel == number)?;
+        if frame.payload.len() as u64 != header.body_size {
+            return None;
+        }
+        body = frame.payload;
+    }
+    *frames = ahead;
+    Some((header.properties, body))
 }
 
 /// How many bytes the properties and an inline body will need, if the header has come already.

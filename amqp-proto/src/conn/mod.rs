@@ -183,7 +183,7 @@ impl Connection {
         out.tail().extend_from_slice(&PROTOCOL_HEADER);
         Self {
             phase: Phase::AwaitStart,
-            phase_deadline: Some(now + config.timeouts.handshake),
+            phase_deadline: now.checked_add(config.timeouts.handshake),
             opened,
             closers: Vec::new(),
             watchers: Vec::new(),
@@ -232,6 +232,10 @@ impl Connection {
     /// The socket took this many bytes of what [`take_outbound`](Self::take_outbound) gave.
     pub fn handle_wrote(&mut self, now: Instant, bytes: usize) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
+        if self.is_closing() {
+            // What was accepted is still leaving: the time for close-ok has not begun.
+            self.phase_deadline = now.checked_add(self.config.timeouts.close);
+        }
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.sent(now);
         }
@@ -251,7 +255,7 @@ impl Connection {
             heartbeats.pause(paused, now);
         }
         if self.phase_deadline.is_none() {
-            self.phase_deadline = self.phase.time_limit(&self.config).map(|limit| now + limit);
+            self.phase_deadline = self.phase.time_limit(&self.config).and_then(|limit| now.checked_add(limit));
         }
     }
 

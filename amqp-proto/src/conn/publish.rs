@@ -120,13 +120,13 @@ impl Connection {
         let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
         let waiter = watched.then(|| self.waiters.insert());
         let fingerprint = publish.mandatory.then(|| {
-            let properties = (!publish.properties.is_empty()).then(|| publish.properties.view());
             Fingerprint::new(
                 &self.hasher,
                 publish.exchange.as_bytes(),
                 publish.routing_key.as_bytes(),
                 std::iter::once(publish.body.as_slice()),
-                properties.as_ref(),
+                publish.properties.wire(),
+                || publish.properties.view(),
             )
         });
         if window.is_armed() {
@@ -308,10 +308,13 @@ impl Connection {
 
     /// Sets the deadlines of what was published since the last turn.
     pub(super) fn arm_confirms(&mut self, now: Instant) {
-        for id in std::mem::take(&mut self.unarmed) {
+        // A deadline beyond the end of time is none.
+        let deadline = now.checked_add(self.config.timeouts.confirm);
+        while let Some(id) = self.unarmed.pop() {
             let Some(channel) = self.channels.get_mut(id) else { continue };
             let Mode::Confirm(window) = &mut channel.mode else { continue };
-            window.arm(now + self.config.timeouts.confirm);
+            let Some(deadline) = deadline else { continue };
+            window.arm(deadline);
             if !std::mem::replace(&mut window.timed, true)
                 && let Some(deadline) = window.next_deadline()
             {

@@ -337,6 +337,7 @@ impl Connection {
         }
         consumer.state = ConsumerState::Cancelling;
         let tag = consumer.tag.clone();
+        // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
         let freed = consumer.stop_counting();
         self.unbuffer(freed);
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
@@ -419,24 +420,25 @@ fn expected(method: &Method<'_>) -> Expect {
     let (class, id) = (method.class_id(), method.method_id());
     let unless = |nowait: bool| if nowait { Expect::Nothing } else { Expect::Reply((class, id + 1)) };
     match method {
-        M::Channel(channel::Method::Flow(_)) | M::Access(access::Method::Request(_)) => unless(false),
         M::Exchange(exchange::Method::Declare(method)) => unless(method.nowait),
         M::Exchange(exchange::Method::Delete(method)) => unless(method.nowait),
         M::Exchange(exchange::Method::Bind(method)) => unless(method.nowait),
-        M::Exchange(exchange::Method::Unbind(exchange::Unbind { nowait: true, .. })) => Expect::Nothing,
-        M::Exchange(exchange::Method::Unbind(_)) => {
+        // The one reply that is not its method's number plus one.
+        M::Exchange(exchange::Method::Unbind(method)) if !method.nowait => {
             Expect::Reply((exchange::UnbindOk::CLASS_ID, exchange::UnbindOk::METHOD_ID))
         }
         M::Queue(queue::Method::Declare(method)) => unless(method.nowait),
         M::Queue(queue::Method::Bind(method)) => unless(method.nowait),
-        M::Queue(queue::Method::Unbind(_)) => unless(false),
         M::Queue(queue::Method::Purge(method)) => unless(method.nowait),
         M::Queue(queue::Method::Delete(method)) => unless(method.nowait),
-        M::Basic(basic::Method::Qos(_) | basic::Method::Recover(_)) => unless(false),
         M::Basic(basic::Method::Get(_)) => Expect::Reply(GET_OK),
-        M::Basic(basic::Method::RecoverAsync(_)) => Expect::Nothing,
         M::Confirm(confirm::Method::Select(method)) => unless(method.nowait),
-        M::Tx(tx::Method::Select(_) | tx::Method::Commit(_) | tx::Method::Rollback(_)) => unless(false),
+        M::Channel(channel::Method::Flow(_))
+        | M::Access(access::Method::Request(_))
+        | M::Queue(queue::Method::Unbind(_))
+        | M::Basic(basic::Method::Qos(_) | basic::Method::Recover(_))
+        | M::Tx(tx::Method::Select(_) | tx::Method::Commit(_) | tx::Method::Rollback(_)) => unless(false),
+        M::Exchange(exchange::Method::Unbind(_)) | M::Basic(basic::Method::RecoverAsync(_)) => Expect::Nothing,
         _ => Expect::Elsewhere,
     }
 }

@@ -33,12 +33,28 @@ fn check_entries<'a, E: Mode>(content: &'a [u8], depth: u8, form: &mut Form) -> 
     let mut rest = content;
     while !rest.is_empty() {
         let (after, key) = short_string().process::<OutputM<Emit, E, Complete>>(rest)?;
-        if key.to_str().is_err() {
+        if !is_utf8(key.as_bytes()) {
             return Err(fail::<E>(rest, DecodeErrorKind::KeyNotUtf8));
         }
         rest = check_value::<E>(after, depth, form)?;
     }
     Ok(())
+}
+
+/// `str::from_utf8`, but faster for ASCII of 4 bytes and more, which keys are.
+#[inline]
+fn is_utf8(key: &[u8]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    // The last word may overlap the one before it.
+    let bits = if let Some(last) = key.last_chunk::<8>() {
+        let (words, _) = key.as_chunks::<8>();
+        words.iter().fold(u64::from_ne_bytes(*last), |bits, word| bits | u64::from_ne_bytes(*word))
+    } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        u64::from(u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last))
+    } else {
+        HIGH_BITS
+    };
+    bits & HIGH_BITS == 0 || std::str::from_utf8(key).is_ok()
 }
 
 /// Checks the values of an array that stands `depth` deep.
@@ -51,7 +67,7 @@ fn check_values<'a, E: Mode>(content: &'a [u8], depth: u8, form: &mut Form) -> R
 }
 
 /// Checks one value in a container that stands `depth` deep, and gives what follows it.
-#[inline]
+#[inline(always)]
 fn check_value<'a, E: Mode>(input: &'a [u8], depth: u8, form: &mut Form) -> Result<&'a [u8], Failed<'a, E>> {
     let (rest, tag) = octet().process::<OutputM<Emit, E, Complete>>(input)?;
     let size = match tag {

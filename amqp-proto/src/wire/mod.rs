@@ -12,13 +12,14 @@
 //! | `strings` | short and long strings |
 //! | `frame` | frames, blocks of frames, writing of frames |
 //! | `deframer` | bytes to blocks |
-//! | `value` | the 17 types of field values |
+//! | `value`, `array` | the 17 types of field values |
 //! | `table` | field tables, borrowed and owned, and [`table!`](crate::table) |
 //! | `check` | the one pass that validates a table |
 //! | `parse` | nom parsers of the primitives |
 //! | `reader`, `writer` | fields of methods and properties in order, with their bits packed |
 //! | `error` | what can go wrong |
 
+mod array;
 mod check;
 mod deframer;
 mod error;
@@ -30,6 +31,7 @@ mod table;
 mod value;
 mod writer;
 
+pub use array::{ArrayIter, ArrayRef};
 pub use deframer::{Deframer, MAX_FRAME_UNLIMITED};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, FrameError};
 pub use frame::{
@@ -41,8 +43,8 @@ pub use reader::WireType;
 pub(crate) use reader::{Field, FieldChecker, Reader};
 pub use strings::{LongStr, ShortStr};
 pub use table::{FieldTable, TableIter, TableRef};
-pub use value::{ArrayIter, ArrayRef, FieldValue, ValueRef};
-pub(crate) use writer::Writer;
+pub use value::{FieldValue, ValueRef};
+pub(crate) use writer::{Sink, Writer, put_entry};
 
 /// The deepest nesting of field tables and arrays: 32, the outermost table counting as one.
 ///

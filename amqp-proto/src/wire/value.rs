@@ -7,6 +7,7 @@ use std::fmt;
 
 use nom::Parser;
 
+use super::array::ArrayRef;
 use super::parse::{long, long_bytes, longlong, octet, octets, short, value};
 use super::table::{FieldTable, Form, TableRef};
 
@@ -222,7 +223,7 @@ impl<'a> ValueRef<'a> {
 }
 
 /// The value at the start of `input`, and what follows it. `input` has been checked: `None` is its end.
-#[inline]
+#[inline(always)]
 pub(super) fn read_value(input: &[u8], form: Form) -> Option<(&[u8], ValueRef<'_>)> {
     let (rest, tag) = value(input, octet())?;
     match tag {
@@ -238,7 +239,7 @@ pub(super) fn read_value(input: &[u8], form: Form) -> Option<(&[u8], ValueRef<'_
         b'd' => value(rest, longlong().map(|bits| ValueRef::F64(f64::from_bits(bits)))),
         b'D' => value(rest, (octet(), long()).map(|(scale, value)| ValueRef::Decimal { scale, value })),
         b'S' => value(rest, long_bytes().map(ValueRef::LongString)),
-        b'A' => value(rest, long_bytes().map(|values| ValueRef::Array(ArrayRef { values, form }))),
+        b'A' => value(rest, long_bytes().map(|values| ValueRef::Array(ArrayRef::checked(values, form)))),
         b'T' => value(rest, longlong().map(ValueRef::Timestamp)),
         b'F' => value(rest, long_bytes().map(|entries| ValueRef::Table(TableRef::checked(entries, form)))),
         b'x' => value(rest, long_bytes().map(ValueRef::Bytes)),
@@ -246,78 +247,6 @@ pub(super) fn read_value(input: &[u8], form: Form) -> Option<(&[u8], ValueRef<'_
         _ => None,
     }
 }
-
-/// An array in a decoded table, borrowed.
-#[derive(Clone, Copy, Default)]
-pub struct ArrayRef<'a> {
-    /// Valid values one after the other.
-    values: &'a [u8],
-    form: Form,
-}
-
-impl<'a> ArrayRef<'a> {
-    /// The values in order.
-    #[inline]
-    #[must_use]
-    pub fn iter(&self) -> ArrayIter<'a> {
-        ArrayIter { rest: self.values, form: self.form }
-    }
-
-    /// How many values there are. They are counted each time.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.iter().count()
-    }
-
-    /// Whether there are no values.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-}
-
-impl<'a> IntoIterator for ArrayRef<'a> {
-    type Item = ValueRef<'a>;
-    type IntoIter = ArrayIter<'a>;
-
-    fn into_iter(self) -> ArrayIter<'a> {
-        self.iter()
-    }
-}
-
-impl PartialEq for ArrayRef<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for ArrayRef<'_> {}
-
-impl fmt::Debug for ArrayRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// The values of an [`ArrayRef`] in order.
-#[derive(Debug, Clone)]
-pub struct ArrayIter<'a> {
-    rest: &'a [u8],
-    form: Form,
-}
-
-impl<'a> Iterator for ArrayIter<'a> {
-    type Item = ValueRef<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<ValueRef<'a>> {
-        let (rest, value) = read_value(self.rest, self.form)?;
-        self.rest = rest;
-        Some(value)
-    }
-}
-
-impl std::iter::FusedIterator for ArrayIter<'_> {}
 
 /// Equality and printing, the same for owned and borrowed values.
 macro_rules! compare_and_print {

@@ -100,7 +100,7 @@ fn a_delivery_is_the_same_wherever_the_stream_is_split() {
             assert_eq!(delivery.delivery_tag().value(), tag);
             assert_eq!((delivery.consumer_tag(), delivery.routing_key()), ("c", "q"));
             assert_eq!(delivery.properties().unwrap().message_id, Some(short("m-1")));
-            assert!(delivery.body() == &body[..], "{size} bytes in chunks of {chunk}, split at {split:?}");
+            assert!(delivery.body() == body[..], "{size} bytes in chunks of {chunk}, split at {split:?}");
             assert_eq!(delivery.to_bytes(), body);
         };
         splits.into_iter().for_each(|at| whole(&mut peer, Some(at)));
@@ -129,8 +129,8 @@ fn deliveries_of_several_channels_interleave() {
         peer.send_bytes(a);
         peer.send_bytes(&b);
     }
-    assert!(peer.next(first).body() == &bodies[0][..]);
-    assert!(peer.next(second).body() == &bodies[1][..]);
+    assert!(peer.next(first).body() == bodies[0][..]);
+    assert!(peer.next(second).body() == bodies[1][..]);
 }
 
 #[test]

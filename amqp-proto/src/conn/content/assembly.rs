@@ -57,18 +57,52 @@ impl Envelope {
         self.bytes.get(self.body_at as usize..).unwrap_or_default()
     }
 
+    /// A small message whose frames came together.
+    #[inline]
+    pub(in crate::conn) fn of_delivery(
+        method: &basic::Deliver<'_>,
+        args: &[u8],
+        properties: RawProperties<'_>,
+        body: &[u8],
+    ) -> Self {
+        let properties = properties.as_bytes();
+        let mut bytes = Vec::with_capacity(args.len() + properties.len() + body.len());
+        bytes.extend_from_slice(args);
+        bytes.extend_from_slice(properties);
+        bytes.extend_from_slice(body);
+        let [first, exchange, routing_key] = delivery_names(method);
+        let (properties_at, body_at) = (args.len(), args.len() + properties.len());
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            first,
+            exchange,
+            routing_key,
+            properties_at: len32(properties_at),
+            body_at: len32(body_at),
+        }
+    }
+
     /// The first name that is no UTF-8.
+    #[inline]
     pub(in crate::conn) fn bad_name(&self) -> Option<&'static str> {
+        // Nearly always all is ASCII, length octets included.
+        let names = usize::from(self.exchange.at)..usize::from(self.routing_key.end());
+        if self.bytes.get(names).is_some_and(<[u8]>::is_ascii) && self.span(self.first).is_ascii() {
+            return None;
+        }
         [("exchange", self.exchange), ("routing key", self.routing_key), ("reply text", self.first)]
             .into_iter()
-            .find(|(_, span)| !is_utf8(self.span(*span)))
+            .find(|(_, span)| std::str::from_utf8(self.span(*span)).is_err())
             .map(|(name, _)| name)
     }
 }
 
-#[inline]
-fn is_utf8(name: &[u8]) -> bool {
-    name.is_ascii() || std::str::from_utf8(name).is_ok()
+/// A complete message.
+pub(in crate::conn) struct Incoming {
+    pub(in crate::conn) envelope: Envelope,
+    pub(in crate::conn) payload: Payload,
+    /// The announced size of a body that was thrown away because it is over the limit.
+    pub(in crate::conn) oversized: Option<u64>,
 }
 
 /// What the method said of the message to come.
@@ -91,8 +125,7 @@ pub(in crate::conn) struct Assembly {
     body_at: u32,
     /// `None` until the header is there.
     remaining: Option<u64>,
-    /// The announced size of a body that is thrown away because it is over the limit.
-    pub(in crate::conn) oversized: Option<u64>,
+    oversized: Option<u64>,
     /// The whole body goes next to the names.
     inline: bool,
     payload: Payload,
@@ -129,11 +162,7 @@ impl Assembly {
         ahead: usize,
     ) -> Self {
         let head = Head::Deliver { consumer, delivery_tag: method.delivery_tag, redelivered: method.redelivered };
-        // consumer-tag, delivery-tag, redelivered, exchange, routing-key
-        let first = span(0, method.consumer_tag);
-        let exchange = span(first.end() + 9, method.exchange);
-        let routing_key = span(exchange.end(), method.routing_key);
-        Self::start(head, [first, exchange, routing_key], args, ahead)
+        Self::start(head, delivery_names(method), args, ahead)
     }
 
     pub(in crate::conn) fn got(method: &basic::GetOk<'_>, args: &[u8], ahead: usize) -> Self {
@@ -165,7 +194,7 @@ impl Assembly {
             first,
             exchange,
             routing_key,
-            properties_at: len32(&bytes),
+            properties_at: len32(bytes.len()),
             body_at: 0,
             bytes,
             remaining: None,
@@ -190,7 +219,7 @@ impl Assembly {
         let properties = header.properties.as_bytes();
         self.bytes.reserve_exact(properties.len() + inline);
         self.bytes.extend_from_slice(properties);
-        self.body_at = len32(&self.bytes);
+        self.body_at = len32(self.bytes.len());
         self.oversized = (header.body_size > max_body).then_some(header.body_size);
         self.remaining = Some(header.body_size);
         Ok(self.progress())
@@ -239,7 +268,7 @@ impl Assembly {
     }
 
     /// The complete message.
-    pub(in crate::conn) fn finish(mut self) -> (Envelope, Payload) {
+    pub(in crate::conn) fn finish(mut self) -> Incoming {
         self.flush_gathered();
         let envelope = Envelope {
             bytes: self.bytes.into_boxed_slice(),
@@ -249,7 +278,7 @@ impl Assembly {
             properties_at: self.properties_at,
             body_at: self.body_at,
         };
-        (envelope, self.payload)
+        Incoming { envelope, payload: self.payload, oversized: self.oversized }
     }
 }
 
@@ -257,6 +286,15 @@ impl Span {
     fn end(self) -> u16 {
         self.at + self.len
     }
+}
+
+/// Where the names stand in the arguments of `basic.deliver`: consumer-tag, delivery-tag, redelivered, exchange,
+/// routing-key.
+#[inline]
+fn delivery_names(method: &basic::Deliver<'_>) -> [Span; 3] {
+    let first = span(0, method.consumer_tag);
+    let exchange = span(first.end() + 9, method.exchange);
+    [first, exchange, span(exchange.end(), method.routing_key)]
 }
 
 /// The span of a short string whose length octet stands at `at`.
@@ -268,6 +306,6 @@ fn span(at: u16, text: ShortStr<'_>) -> Span {
 
 /// Envelopes hold a method's arguments and a content header: two frames, and frames are below 4 GiB; a larger sum
 /// would make the properties empty, not wrong.
-fn len32(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+fn len32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

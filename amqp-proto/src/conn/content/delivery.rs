@@ -150,6 +150,12 @@ impl Returned {
         self.envelope.properties().decode()
     }
 
+    /// The properties as they stand on the wire.
+    #[must_use]
+    pub fn raw_properties(&self) -> RawProperties<'_> {
+        self.envelope.properties()
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> Body<'_> {

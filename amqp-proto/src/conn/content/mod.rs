@@ -9,7 +9,7 @@ mod assembly;
 mod body;
 mod delivery;
 
-pub(super) use assembly::{Assembly, Head, Misplaced, Progress};
+pub(super) use assembly::{Assembly, Envelope, Head, Incoming, Misplaced, Progress};
 pub use body::{Body, BodyReader};
 pub(super) use body::{INLINE_BODY, Payload};
 pub use delivery::{Delivery, Returned};

@@ -1,0 +1,78 @@
+//! What a test may want of its node beyond the defaults.
+
+use std::net::Ipv4Addr;
+
+use super::Install;
+use super::place::token;
+
+/// How a node is to be started. `Options::default()` is a plain broker with the user `guest` and no plugins.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(super) install: Install,
+    pub(super) config: Vec<String>,
+    pub(super) plugins: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) distribution: Distribution,
+}
+
+/// How Erlang nodes reach this one. Those of one cluster differ in the address and share the rest.
+#[derive(Clone, Debug)]
+pub(super) struct Distribution {
+    pub(super) host: Ipv4Addr,
+    /// A free one where there is none.
+    pub(super) port: Option<u16>,
+    pub(super) cookie: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            install: Install::default(),
+            config: Vec::new(),
+            plugins: Vec::new(),
+            env: Vec::new(),
+            distribution: Distribution { host: Ipv4Addr::LOCALHOST, port: None, cookie: token() },
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts the RabbitMQ of another installation.
+    #[must_use]
+    pub fn install(mut self, install: Install) -> Self {
+        self.install = install;
+        self
+    }
+
+    /// Adds a line to the node's `rabbitmq.conf`, such as `max_message_size = 67108864`. Of two for one key the later
+    /// one counts, also against the harness's own.
+    #[must_use]
+    pub fn config(mut self, line: impl Into<String>) -> Self {
+        self.config.push(line.into());
+        self
+    }
+
+    /// Enables a plugin, such as `rabbitmq_management`. Its listeners are for a `config` line to keep on loopback.
+    #[must_use]
+    pub fn plugin(mut self, name: impl Into<String>) -> Self {
+        self.plugins.push(name.into());
+        self
+    }
+
+    /// Sets an environment variable of the node. It sees none of the test's own.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn distribution(mut self, distribution: Distribution) -> Self {
+        self.distribution = distribution;
+        self
+    }
+}
