@@ -1,1 +1,54 @@
-//! (placeholder)
+//! The handles of an AMQP 0-9-1 client and the driver that carries them, for any runtime.
+//!
+//! Use an adapter: amqp-tokio. It re-exports everything from here, and adds the sockets, timers and tasks.
+//!
+//! | module | job |
+//! |---|---|
+//! | `connection`, `channel`, `consumer`, `publisher` | the handles |
+//! | `call`, `confirm` | answers that are still to come |
+//! | `message`, `delivery`, `options` | what goes out, what comes in, how things are asked for |
+//! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
+//! | [`driver`] | the one driver, over two traits that an adapter implements |
+//!
+//! There is no runtime, socket, thread or clock in this crate. All state is that of
+//! [`conn::Connection`](proto::conn::Connection) under one mutex; a handle's method locks it, changes it, and leaves;
+//! the driver carries bytes between it and a transport.
+
+mod call;
+mod channel;
+mod config;
+mod confirm;
+mod connection;
+mod consumer;
+mod delivery;
+pub mod driver;
+mod link;
+mod message;
+mod options;
+mod publisher;
+mod shared;
+mod wakers;
+
+pub use amqp_proto as proto;
+pub use amqp_proto::config::{
+    Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsOptions, Verify,
+};
+pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Tuning};
+pub use amqp_proto::error::{CloseReason, Error, ErrorKind, Origin, ProtocolError, TimeoutReason};
+pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
+pub use amqp_proto::sasl::{Credentials, Mechanism};
+pub use amqp_proto::table;
+pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
+
+pub use self::call::Call;
+pub use self::channel::{Channel, QueueDeclared, Returns};
+pub use self::config::IntoConfig;
+pub use self::confirm::Confirm;
+pub use self::connection::Connection;
+pub use self::consumer::Consumer;
+pub use self::delivery::{Acker, Delivery};
+pub use self::message::Message;
+pub use self::options::{
+    Binding, Consume, Exchange, ExchangeDelete, Get, LeaderLocator, Overflow, Qos, Queue, QueueDelete, QueuePurge,
+};
+pub use self::publisher::Publisher;

@@ -184,6 +184,9 @@ pub enum ErrorKind {
     Uri(UriError),
     /// The configuration or the order of calls is wrong, in these words.
     Invalid(String),
+    /// The consumer tag is in use on this channel. Refused here, because the broker would close the whole connection
+    /// with 530 for it.
+    DuplicateConsumerTag(String),
     /// There is no room to publish now.
     Full,
     /// A mandatory publish was returned.
@@ -269,6 +272,7 @@ impl Error {
         match self.kind() {
             ErrorKind::NoRoute(returned) => Some(returned.reply_code()),
             ErrorKind::AuthenticationFailed(_) => Some(ReplyCode::ACCESS_REFUSED),
+            ErrorKind::DuplicateConsumerTag(_) => Some(ReplyCode::NOT_ALLOWED),
             _ => self.close_reason().map(|reason| reason.code),
         }
     }
@@ -293,6 +297,7 @@ impl Error {
             | ErrorKind::Encode(_)
             | ErrorKind::Uri(_)
             | ErrorKind::Invalid(_)
+            | ErrorKind::DuplicateConsumerTag(_)
             | ErrorKind::Full
             | ErrorKind::NoRoute(_) => Origin::User,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => {
@@ -363,6 +368,7 @@ impl fmt::Display for ErrorKind {
             Self::Encode(error) => error.fmt(f),
             Self::Uri(error) => error.fmt(f),
             Self::Invalid(text) => f.write_str(text),
+            Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
             Self::Full => f.write_str("no room to publish now"),
             Self::NoRoute(returned) => {
                 write!(f, "the message was returned: {} {}", returned.reply_code(), returned.reply_text())

@@ -1,1 +1,108 @@
-//! (placeholder)
+//! An AMQP 0-9-1 client for tokio: for RabbitMQ, and whatever else speaks that protocol.
+//!
+//! ```no_run
+//! use amqp_tokio::{Exchange, Message, Queue};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), amqp_tokio::Error> {
+//!     let connection = amqp_tokio::connect("amqp://localhost").await?;
+//!     let channel = connection.channel().await?;
+//!
+//!     channel.exchange_declare(Exchange::topic("events")).await?;
+//!     channel.queue_declare("hello").await?; // durable, classic
+//!     channel.queue_declare(Queue::quorum("orders").dead_letter_exchange("dead").delivery_limit(5)).await?;
+//!     channel.queue_bind("orders", "events", "order.*").await?;
+//!
+//!     channel.publish("events", "order.created", "hello").await?; // in the write buffer; waits for room
+//!     let publisher = connection.publisher().await?; // a channel in confirm mode
+//!     publisher.publish("events", "order.created", Message::new("hello").header("trace", 17)).await?;
+//!     let confirm = publisher.send("events", "order.created", "hello").await?;
+//!     confirm.await?; // pipelined
+//!
+//!     let mut consumer = channel.consume("orders").await?; // a Stream
+//!     while let Some(delivery) = consumer.next().await {
+//!         let delivery = delivery?;
+//!         println!("{:?}", delivery.body());
+//!         delivery.ack()?; // queued, never blocks, consumes the delivery
+//!     }
+//!     connection.close().await
+//! }
+//! ```
+//!
+//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. All handles are `Clone` and can be used
+//!   from many tasks, but for a consumer, which is a stream of its own.
+//! - Every request is queued when its method is called; the [`Call`] that is returned awaits the reply.
+//! - Every wait has a deadline: [`Connection`] has the table. Only the next delivery has none.
+//! - Every future can be dropped: its documentation says under "Cancel safety" what that means.
+//! - Every [`Error`] says what happened, who erred, and whether trying again can help.
+//!
+//! One task per connection reads, writes and keeps the heartbeats; it is spawned on the runtime in which [`connect`] is
+//! called, be it of the current-thread or of the multi-thread flavor, and ends with the connection. The runtime needs
+//! its I/O and time drivers enabled.
+
+mod io;
+mod runtime;
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+#[doc(inline)]
+pub use amqp_api::*;
+
+use self::io::Stream;
+use self::runtime::Tokio;
+
+/// Connects to a broker: by a URI, or by a [`Config`].
+///
+/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_tokio::Error> {
+/// use amqp_tokio::Config;
+///
+/// let connection = amqp_tokio::connect("amqp://guest:guest@localhost:5672/%2f?heartbeat=20").await?;
+/// let other = amqp_tokio::connect(Config::new("localhost").connection_name("importer")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
+/// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
+/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
+    let config = config.into_config()?;
+    driver::connect(Arc::new(Tokio::current()?), config).await
+}
+
+/// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
+/// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = tokio::net::TcpStream::connect("localhost:5672").await?;
+/// let connection = amqp_tokio::connect_with(stream, "amqp://guest:guest@localhost").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`connect`], but for those of finding and reaching a host.
+///
+/// # Cancel safety
+///
+/// Dropped, it closes the connection.
+pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let config = config.into_config()?;
+    driver::attach(Arc::new(Tokio::current()?), Box::new(Stream::new(stream)), config).await
+}

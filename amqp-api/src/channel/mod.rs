@@ -1,0 +1,201 @@
+//! A channel: the handle on which nearly everything is done.
+//!
+//! | file | job |
+//! |---|---|
+//! | `topology` | exchanges, queues and bindings |
+//! | `publish` | messages out, on this channel |
+//! | `receive` | messages in: consume, get, qos, settlement by tag, recover |
+//! | `returns` | the stream of messages that came back |
+
+mod publish;
+mod receive;
+mod returns;
+mod topology;
+
+use std::fmt;
+use std::sync::Arc;
+
+use amqp_proto::conn::{self, ChannelId, Reply, RequestId};
+use amqp_proto::error::Error;
+use amqp_proto::method::{Method, channel, confirm, tx};
+
+pub(crate) use self::publish::{is_full, wait_room};
+pub use self::returns::Returns;
+pub use self::topology::QueueDeclared;
+use crate::call::{Call, Keep, done, mismatch};
+use crate::link::Link;
+use crate::shared::{Shared, Touch};
+
+/// A channel of a connection: a conversation with the broker, whose replies and errors are its own.
+///
+/// Clones are handles to the same channel; it is closed when the last one, and the last consumer and call on it, are
+/// dropped. Many tasks may use it at once. It keeps the connection open.
+///
+/// Its methods queue their request at once and return a [`Call`] to be awaited, so several may be under way:
+///
+/// ```no_run
+/// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
+/// use amqp_api::Exchange;
+///
+/// let exchange = channel.exchange_declare(Exchange::topic("events"));
+/// let queue = channel.queue_declare("orders");
+/// let binding = channel.queue_bind("orders", "events", "order.*");
+/// exchange.await?;
+/// queue.await?;
+/// binding.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The broker answers most errors by closing the channel: whatever waits on it ends with that error, everything later
+/// does so too, and [`error`](Self::error) keeps it. Other channels go on.
+#[derive(Clone)]
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    id: ChannelId,
+    /// Dropped after the channel was released.
+    link: Link,
+}
+
+impl Channel {
+    /// A new channel of this connection.
+    pub(crate) fn open(link: &Link) -> Call<Self> {
+        fn finish(_: Reply, keep: Keep) -> Result<Channel, Error> {
+            match keep {
+                Keep::Channel(channel) => Ok(channel),
+                _ => mismatch(),
+            }
+        }
+        match link.visit(Touch::All, |state| state.conn.open_channel()) {
+            Ok((id, request)) => {
+                let inner = Inner { shared: Arc::clone(link.shared()), id, link: link.clone() };
+                Call::waiting(request, Keep::Channel(Self(Arc::new(inner))), finish)
+            }
+            Err(error) => Call::failed(error, Keep::Connection(link.clone()), finish),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> ChannelId {
+        self.0.id
+    }
+
+    /// Queues a method that is answered by something that `finish` understands.
+    fn call<'m, T>(
+        &self,
+        finish: fn(Reply, Keep) -> Result<T, Error>,
+        method: Result<impl Into<Method<'m>>, Error>,
+    ) -> Call<T> {
+        let id = self.id();
+        Call::start(Keep::Channel(self.clone()), finish, |conn| conn.request(id, method?, None))
+    }
+
+    /// Queues a request that is answered by something that `finish` understands.
+    fn start<T>(
+        &self,
+        finish: fn(Reply, Keep) -> Result<T, Error>,
+        request: impl FnOnce(&mut conn::Connection, ChannelId) -> Result<RequestId, Error>,
+    ) -> Call<T> {
+        let id = self.id();
+        Call::start(Keep::Channel(self.clone()), finish, |conn| request(conn, id).map(Some))
+    }
+
+    /// Closes the channel, for all its handles. What was queued before goes out first; deliveries that are not settled
+    /// go back.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
+    pub fn close(&self) -> Call<()> {
+        self.start(done, conn::Connection::close_channel)
+    }
+
+    /// Why it is closed, if it is.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        let id = self.id();
+        self.shared().visit(Touch::Nothing, |state| state.conn.channel_error(id))
+    }
+
+    /// Whether it takes new work.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let id = self.id();
+        self.shared().visit(Touch::Nothing, |state| state.conn.is_open() && state.conn.channel_error(id).is_none())
+    }
+
+    /// Puts the channel into confirm mode: from now on [`send`](Self::send) works. It cannot be left.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; the broker refuses it on a channel in transaction mode.
+    pub fn confirm_select(&self) -> Call<()> {
+        self.call(done, Ok(confirm::Select { nowait: false }))
+    }
+
+    /// Puts the channel into transaction mode: what is published and settled waits for
+    /// [`tx_commit`](Self::tx_commit). It cannot be left.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; the broker refuses it on a channel in confirm mode.
+    pub fn tx_select(&self) -> Call<()> {
+        self.call(done, Ok(tx::Select {}))
+    }
+
+    /// Does what was published and settled since the last commit, and begins the next transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; 404 if something was published to a missing exchange, 406 outside transaction mode.
+    pub fn tx_commit(&self) -> Call<()> {
+        self.call(done, Ok(tx::Commit {}))
+    }
+
+    /// Forgets what was published and settled since the last commit. Deliveries are not sent again by that: see
+    /// [`recover`](Self::recover).
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; 406 outside transaction mode.
+    pub fn tx_rollback(&self) -> Call<()> {
+        self.call(done, Ok(tx::Rollback {}))
+    }
+
+    /// Stops or restarts the flow of deliveries on this channel, and says which it is now. RabbitMQ refuses to stop it,
+    /// with 540: use prefetch.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`].
+    pub fn flow(&self, active: bool) -> Call<bool> {
+        #[expect(clippy::needless_pass_by_value, reason = "what finishes a call takes all of its reply")]
+        fn finish(reply: Reply, _: Keep) -> Result<bool, Error> {
+            match reply {
+                Reply::Flow(active) => Ok(active),
+                _ => mismatch(),
+            }
+        }
+        self.call(finish, Ok(channel::Flow { active }))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.link.visit(Touch::All, |state| state.conn.release_channel(id));
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("index", &self.id().index()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! Messages in: consumers, single messages, and settlement by tag.
+
+use amqp_proto::conn::{self, Reply};
+use amqp_proto::error::Error;
+use amqp_proto::method::basic;
+use amqp_proto::wire::ShortStr;
+
+use super::{Channel, Returns};
+use crate::call::{Call, Keep, done, mismatch};
+use crate::consumer::Consumer;
+use crate::delivery::Delivery;
+use crate::options::{Consume, Get, Qos};
+use crate::shared::Touch;
+
+impl Channel {
+    /// Starts a consumer on a queue: a stream of deliveries.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
+    /// let mut consumer = channel.consume("orders").await?;
+    /// while let Some(delivery) = consumer.next().await {
+    ///     let delivery = delivery?;
+    ///     println!("{:?}", delivery.body());
+    ///     delivery.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; 404 if the queue is missing, 403 if it has an exclusive consumer. A tag that is in use on
+    /// this channel is refused on this side.
+    pub fn consume(&self, consume: impl Into<Consume>) -> Call<Consumer> {
+        fn finish(reply: Reply, keep: Keep) -> Result<Consumer, Error> {
+            match (reply, keep) {
+                (Reply::Consuming(id), Keep::Channel(channel)) => Ok(Consumer::new(channel, id)),
+                _ => mismatch(),
+            }
+        }
+        let consume = consume.into();
+        let fields = || -> Result<_, Error> {
+            Ok(conn::Consume {
+                queue: ShortStr::new(&consume.queue)?,
+                consumer_tag: ShortStr::new(&consume.tag)?,
+                prefetch: consume.prefetch,
+                no_local: consume.no_local,
+                no_ack: consume.no_ack,
+                exclusive: consume.exclusive,
+                arguments: consume.arguments.get()?,
+            })
+        };
+        let fields = fields().map_err(|error| error.during("basic.consume"));
+        self.start(finish, |conn, id| conn.consume(id, &fields?, None))
+    }
+
+    /// Cancels a consumer of this channel by its tag: [`Consumer::cancel`] does it by its handle. An unknown tag is no
+    /// error, at RabbitMQ.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`].
+    pub fn cancel(&self, consumer_tag: impl AsRef<str>) -> Call<()> {
+        let tag = ShortStr::new(consumer_tag.as_ref()).map_err(|error| Error::from(error).during("basic.cancel"));
+        self.start(done, |conn, id| conn.cancel_tag(id, tag?, None))
+    }
+
+    /// Gets one message from a queue; `None` if it is empty. A consumer is much faster.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; 404 if the queue is missing.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the call is dropped, its message is put back; with [`no_ack`](Get::no_ack) it is lost.
+    pub fn get(&self, get: impl Into<Get>) -> Call<Option<Delivery>> {
+        fn finish(reply: Reply, keep: Keep) -> Result<Option<Delivery>, Error> {
+            match (reply, keep) {
+                (Reply::Got(content), Keep::Channel(channel)) => {
+                    Ok(content.map(|content| Delivery::new(*content, channel.shared())))
+                }
+                _ => mismatch(),
+            }
+        }
+        let Get { queue, no_ack } = get.into();
+        let queue = ShortStr::new(&queue).map_err(|error| Error::from(error).during("basic.get"));
+        self.call(finish, queue.map(|queue| basic::Get { queue, no_ack }))
+    }
+
+    /// Sets how many unsettled deliveries the consumers that are still to come get, or, with [`Qos::global`], how many
+    /// there may be on the channel. [`Consume::prefetch`] sets it for one consumer.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; RabbitMQ refuses a prefetch size with 540, which closes the connection.
+    pub fn qos(&self, qos: impl Into<Qos>) -> Call<()> {
+        let Qos { prefetch_size, prefetch_count, global } = qos.into();
+        self.call(done, Ok(basic::Qos { prefetch_size, prefetch_count, global }))
+    }
+
+    /// Acks by tag, and with `multiple` all deliveries up to it (tag 0: all). [`Delivery::ack`] is the safe way: an
+    /// unknown tag closes the channel with 406.
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn ack(&self, delivery_tag: u64, multiple: bool) -> Result<(), Error> {
+        let id = self.id();
+        self.shared().visit(Touch::Output, |state| state.conn.raw_ack(id, delivery_tag, multiple))
+    }
+
+    /// Refuses by tag, and with `multiple` all deliveries up to it (tag 0: all): see [`ack`](Self::ack).
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn nack(&self, delivery_tag: u64, multiple: bool, requeue: bool) -> Result<(), Error> {
+        let id = self.id();
+        self.shared().visit(Touch::Output, |state| state.conn.raw_nack(id, delivery_tag, multiple, requeue))
+    }
+
+    /// Rejects by tag: see [`ack`](Self::ack).
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn reject(&self, delivery_tag: u64, requeue: bool) -> Result<(), Error> {
+        let id = self.id();
+        self.shared().visit(Touch::Output, |state| state.conn.raw_reject(id, delivery_tag, requeue))
+    }
+
+    /// Asks for all unsettled deliveries again: they are requeued, and their tags are void. Without `requeue` they
+    /// would come to the same consumers; RabbitMQ refuses that with 540.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`].
+    pub fn recover(&self, requeue: bool) -> Call<()> {
+        self.call(done, Ok(basic::Recover { requeue }))
+    }
+
+    /// The same as [`recover`](Self::recover), without a reply. The protocol has deprecated it.
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn recover_async(&self, requeue: bool) -> Result<(), Error> {
+        let id = self.id();
+        self.shared()
+            .visit(Touch::All, |state| state.conn.request(id, basic::RecoverAsync { requeue }, None))
+            .map(|_| ())
+    }
+
+    /// The messages that were published as mandatory, taken by no queue and sent back, unless a
+    /// [`Confirm`](crate::Confirm) that somebody holds gets them. Until the first stream is polled the latest 1024 are
+    /// kept.
+    pub fn returns(&self) -> Returns {
+        Returns::new(self.clone())
+    }
+}

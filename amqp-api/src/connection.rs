@@ -1,0 +1,151 @@
+//! A connection: where channels come from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use amqp_proto::conn::Tuning;
+use amqp_proto::error::Error;
+use amqp_proto::method::ReplyCode;
+use amqp_proto::wire::FieldTable;
+
+use crate::call::{Call, Keep, done};
+use crate::channel::Channel;
+use crate::link::Link;
+use crate::publisher::Publisher;
+use crate::shared::Touch;
+
+/// A connection to a broker.
+///
+/// Clones are handles to the same connection. It is closed by [`close`](Self::close), and when the last handle to it, to
+/// one of its channels, consumers and publishers is dropped; that is best effort, as nobody waits for it then.
+/// Deliveries and confirms do not keep it open.
+///
+/// Publish and consume on separate connections where both are many: a broker in alarm stops reading from connections
+/// that publish, and acks on them wait as well.
+///
+/// # Deadlines
+///
+/// | what | default | [`Config`](crate::Config) |
+/// |---|---|---|
+/// | connecting a socket | 30 s | [`connect_timeout`](crate::Config::connect_timeout) |
+/// | each step of the handshake | 10 s | [`handshake_timeout`](crate::Config::handshake_timeout) |
+/// | the reply to a [`Call`] | 30 s | [`call_timeout`](crate::Config::call_timeout) |
+/// | the [`Confirm`](crate::Confirm) of a publish | 60 s | [`confirm_timeout`](crate::Config::confirm_timeout) |
+/// | room to publish | 30 s | [`room_timeout`](crate::Config::room_timeout) |
+/// | the answer to [`close`](Self::close) | 5 s | [`close_timeout`](crate::Config::close_timeout) |
+/// | the next delivery | none | |
+#[derive(Clone)]
+pub struct Connection {
+    link: Link,
+}
+
+impl Connection {
+    pub(crate) fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    /// Opens a channel.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: amqp_api::Connection) -> Result<(), amqp_api::Error> {
+    /// let channel = connection.channel().await?;
+    /// channel.queue_declare("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; [`ErrorKind::ChannelsExhausted`](crate::ErrorKind::ChannelsExhausted) if all numbers up to
+    /// the negotiated `channel_max` are in use.
+    pub fn channel(&self) -> Call<Channel> {
+        Channel::open(&self.link)
+    }
+
+    /// Opens a publisher: a channel of its own in confirm mode.
+    ///
+    /// # Errors
+    ///
+    /// As [`channel`](Self::channel).
+    pub fn publisher(&self) -> Call<Publisher> {
+        Publisher::open(&self.link)
+    }
+
+    /// Closes the connection, for all its handles: what was accepted goes out first, then the broker is told, and its
+    /// answer awaited. Calling it again waits for the same end.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ended in another way, or had ended before.
+    ///
+    /// # Cancel safety
+    ///
+    /// The close has been asked for when this returns; dropping the call does not stop it.
+    pub fn close(&self) -> Call<()> {
+        self.close_with(ReplyCode::REPLY_SUCCESS, "")
+    }
+
+    /// Closes the connection and tells the broker why: a code, and a text that is cut after 255 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn close_with(&self, code: ReplyCode, text: impl AsRef<str>) -> Call<()> {
+        let keep = Keep::Memory(Arc::clone(self.link.shared()));
+        Call::start(keep, done, |conn| Ok(Some(conn.close(code, text.as_ref()))))
+    }
+
+    /// Ends the connection now, without a word to the broker; what waits to be written is thrown away.
+    pub fn abort(&self) {
+        self.link.visit(Touch::All, |state| state.conn.abort());
+    }
+
+    /// Waits until the connection has ended: `Ok` if this side closed it. It does not keep the connection open.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended, if this side did not close it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub fn closed(&self) -> Call<()> {
+        let keep = Keep::Memory(Arc::clone(self.link.shared()));
+        Call::start(keep, done, |conn| Ok(Some(conn.watch_closed())))
+    }
+
+    /// Whether it takes new work.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.link.visit(Touch::Nothing, |state| state.conn.is_open())
+    }
+
+    /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// If there has been no handshake, which cannot be on a connection that was handed out.
+    pub fn tuning(&self) -> Result<Tuning, Error> {
+        self.link
+            .visit(Touch::Nothing, |state| state.conn.tuning())
+            .ok_or_else(|| Error::new(crate::ErrorKind::ConnectionNotOpen))
+    }
+
+    /// What the broker said of itself: `product`, `version`, `capabilities` …
+    #[must_use]
+    pub fn server_properties(&self) -> FieldTable {
+        self.link.visit(Touch::Nothing, |state| state.conn.server_properties().clone())
+    }
+
+    /// The reason for which the broker does not take publishes at present, if it said so.
+    #[must_use]
+    pub fn blocked(&self) -> Option<String> {
+        self.link.visit(Touch::Nothing, |state| state.conn.blocked().map(str::to_owned))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! What carries a connection: for those who write an adapter to a runtime. Users of an adapter need nothing from here.
+//!
+//! An adapter implements two traits: [`Io`], a byte stream to read from and write to, and [`Runtime`], which connects,
+//! sleeps, tells the time and spawns. [`connect`] and [`attach`] do the rest:
+//!
+//! | file | job |
+//! |---|---|
+//! | `io`, `runtime` | the two traits |
+//! | `dial` | addresses one after the other, each with a deadline |
+//! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
+//! | `reader`, `writer`, `timer` | its three sources of readiness |
+//!
+//! The session works on state (`shared`) that outlives it: handles know nothing of sockets.
+
+mod dial;
+mod io;
+mod reader;
+mod runtime;
+mod session;
+mod timer;
+mod writer;
+
+use std::sync::Arc;
+
+use amqp_proto::config::Config;
+use amqp_proto::error::Error;
+
+pub use self::dial::connect;
+pub use self::io::Io;
+pub use self::runtime::{BoxFuture, Runtime};
+use self::session::Session;
+use crate::call::{Call, Keep, done};
+use crate::connection::Connection;
+use crate::link::Link;
+use crate::shared::{Shared, Touch};
+
+/// Makes a connection over a transport that is connected already: spawns its driver and waits for the handshake.
+///
+/// # Errors
+///
+/// What ended the handshake: the broker's refusal, a lost transport, a time-out.
+///
+/// # Cancel safety
+///
+/// Dropped, it closes the connection.
+pub async fn attach(runtime: Arc<dyn Runtime>, io: Box<dyn Io>, config: Config) -> Result<Connection, Error> {
+    config.validate().map_err(|error| Error::invalid(error.to_string()))?;
+    let shared = Shared::new(config, runtime.now(), runtime.seed());
+    let link = Link::new(Arc::clone(&shared));
+    let opened = shared.lock().conn.opened();
+    runtime.spawn(Box::pin(drive(shared, io, Arc::clone(&runtime))));
+    Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
+    Ok(Connection::new(link))
+}
+
+/// The task that carries a connection from its first byte to its last.
+async fn drive(shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
+    let _end = EndOnDrop(Arc::clone(&shared));
+    Session::new(shared, io, runtime).await;
+}
+
+/// Ends the connection for all its handles when the task is gone, also when the runtime was shut down below it or the
+/// driver panicked. After a connection has ended this does nothing.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.visit(Touch::Nothing, |state| state.conn.handle_driver_gone());
+    }
+}

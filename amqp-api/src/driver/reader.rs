@@ -1,0 +1,130 @@
+//! Bytes in: from the transport to blocks of whole frames, without the lock.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use amqp_proto::wire::{Block, Deframer, FrameError};
+use bytes::BytesMut;
+
+use super::Io;
+
+/// How much is read at once when little comes, and when much does.
+const SMALL: usize = 8 * 1024;
+const LARGE: usize = 64 * 1024;
+
+/// The reading half of a session.
+pub(super) struct Reader {
+    buffer: BytesMut,
+    /// How much room a read gets: what an idle connection holds in memory.
+    room: usize,
+    pub(super) deframer: Deframer,
+    /// What has been cut and not been handled.
+    pub(super) blocks: Vec<Block>,
+    /// Why the stream cannot be cut any further; to be reported once, after the blocks.
+    pub(super) broken: Option<FrameError>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The stream does not fall into frames any more: what comes is thrown away, until it ends.
+    Discarding,
+    Ended,
+}
+
+/// What a read has brought.
+pub(super) enum Read {
+    /// Nothing now: the task is woken when there is something.
+    Pending,
+    /// Bytes.
+    Some,
+    /// The end of the stream, clean or not. There will be nothing more.
+    End(Option<io::Error>),
+}
+
+impl Reader {
+    pub(super) fn new(frame_max: u32) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            room: SMALL,
+            deframer: Deframer::new(frame_max),
+            blocks: Vec::new(),
+            broken: None,
+            state: State::Reading,
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Reads once.
+    pub(super) fn poll(&mut self, io: &mut dyn Io, cx: &mut Context<'_>) -> Read {
+        if self.has_ended() {
+            return Read::Pending;
+        }
+        self.make_room();
+        let spare = self.buffer.capacity() - self.buffer.len();
+        match io.poll_read(cx, &mut self.buffer) {
+            Poll::Pending => Read::Pending,
+            Poll::Ready(Ok(0)) => self.end(None),
+            Poll::Ready(Ok(count)) => {
+                if count >= spare {
+                    self.room = LARGE.min(self.room * 2);
+                }
+                self.cut();
+                Read::Some
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Read::Some,
+            Poll::Ready(Err(error)) => self.end(Some(error)),
+        }
+    }
+
+    /// Reads once and throws away what came.
+    pub(super) fn poll_discarding(&mut self, io: &mut dyn Io, cx: &mut Context<'_>) -> Read {
+        self.state = State::Discarding;
+        self.poll(io, cx)
+    }
+
+    /// Room for the next read. When all blocks were dropped the buffer's memory is used again; otherwise, when a large
+    /// body stays where it was read, there is a new one.
+    fn make_room(&mut self) {
+        let (partial, spare) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
+        // A long partial frame has room for its rest, and is not worth moving.
+        if spare == 0 || (spare < self.room / 2 && partial < SMALL / 2) {
+            self.buffer.reserve(self.room.saturating_sub(partial).max(SMALL / 2));
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.state == State::Discarding {
+            self.buffer.clear();
+        }
+        while self.state == State::Reading {
+            match self.deframer.next_block(&mut self.buffer) {
+                Ok(Some(block)) => self.blocks.push(block),
+                Ok(None) => return,
+                Err(error) => {
+                    self.broken = Some(error);
+                    self.state = State::Discarding;
+                    self.buffer = BytesMut::new();
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, error: Option<io::Error>) -> Read {
+        self.state = State::Ended;
+        self.buffer = BytesMut::new();
+        Read::End(error)
+    }
+
+    /// Nothing has come for long: gives the memory back.
+    pub(super) fn shrink(&mut self) {
+        if self.buffer.is_empty() && self.blocks.is_empty() {
+            self.buffer = BytesMut::new();
+            self.room = SMALL;
+        }
+    }
+}

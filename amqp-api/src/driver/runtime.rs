@@ -1,0 +1,39 @@
+//! What the driver needs of a runtime.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::pin::Pin;
+use std::time::Instant;
+
+use amqp_proto::config::{Address, TcpOptions};
+
+use super::Io;
+
+/// A future on the heap.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Time, tasks and sockets.
+pub trait Runtime: Send + Sync + 'static {
+    /// The time, by the clock that [`sleep_until`](Self::sleep_until) goes by.
+    fn now(&self) -> Instant;
+
+    /// A future that is done at this time, or somewhat later.
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<()>;
+
+    /// Runs a future to its end. If the runtime is shut down it is to be dropped.
+    fn spawn(&self, task: BoxFuture<()>);
+
+    /// Resolves the host's name and connects a socket. It needs no deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of the resolution and of the last address that was tried.
+    fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>>;
+
+    /// A number that differs from run to run. A simulation gives the same again.
+    fn seed(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+}

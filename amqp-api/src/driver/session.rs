@@ -1,0 +1,209 @@
+//! The loop over one transport.
+//!
+//! A turn reads what there is, cuts it into frames, writes what was taken before, and then, under the lock, once:
+//! hands the frames to the core, lets it look at the clock, collects who is to be woken, and swaps the written-out buffer
+//! for what waits to be written. Then it wakes them, and the next turn writes. System calls and wakers are outside of the
+//! lock; so a publisher never waits for a socket, and what is published during a write leaves together with the next.
+//!
+//! When a turn finds nothing to read, nothing to write and nothing due, the task's waker is put into the state, under
+//! the same lock under which that was found out, and the task waits.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::reader::{Read, Reader};
+use super::timer::Timer;
+use super::writer::{Writer, Wrote};
+use super::{Io, Runtime};
+use crate::shared::{Rest, Shared, Touch};
+use crate::wakers::Wakes;
+
+/// How many turns there are before other tasks have theirs.
+const TURNS: usize = 8;
+
+/// How long the last bytes have to leave, and the peer to close its side, after the connection has ended.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection on one transport. Done when the connection has ended and the transport is shut down.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    io: Box<dyn Io>,
+    runtime: Arc<dyn Runtime>,
+    reader: Reader,
+    writer: Writer,
+    timer: Timer,
+    wakes: Wakes,
+    /// The core wants to read.
+    reading: bool,
+    /// A failed write, told to the core when there is nothing more to read: the broker may have said why.
+    write_error: Option<io::Error>,
+    ending: Option<Ending>,
+}
+
+/// The connection has ended; the transport has until the deadline.
+struct Ending {
+    deadline: Instant,
+    shut_down: bool,
+}
+
+/// What comes after a turn.
+enum Step {
+    Again,
+    Wait,
+    End,
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) -> Self {
+        let frame_max = shared.lock().conn.frame_max();
+        Self {
+            shared,
+            io,
+            runtime,
+            reader: Reader::new(frame_max),
+            writer: Writer::new(),
+            timer: Timer::default(),
+            wakes: Wakes::default(),
+            reading: true,
+            write_error: None,
+            ending: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Step {
+        let was_reading = self.reading;
+        let read = if was_reading { self.reader.poll(&mut *self.io, cx) } else { Read::Pending };
+        let nothing_read = matches!(read, Read::Pending);
+        let mut wrote = self.writer.poll(&mut *self.io, cx);
+        if let Some(error) = wrote.error.take() {
+            self.write_error = Some(error);
+        }
+        let now = self.runtime.now();
+
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let conn = &mut state.conn;
+        match read {
+            Read::Pending => {}
+            Read::Some => conn.handle_received(now),
+            Read::End(None) => conn.handle_eof(now),
+            Read::End(Some(error)) => conn.handle_io_error(now, &error),
+        }
+        if !self.reader.blocks.is_empty() {
+            self.reader.blocks.iter().for_each(|block| conn.handle_block(now, block));
+            self.reader.deframer.set_frame_max(conn.frame_max());
+        }
+        if let Some(error) = self.reader.broken.take() {
+            conn.handle_frame_error(now, error);
+        }
+        if wrote.bytes > 0 {
+            conn.handle_wrote(now, wrote.bytes);
+        }
+        if nothing_read && let Some(error) = self.write_error.take() {
+            conn.handle_io_error(now, &error);
+        }
+        conn.arm(now);
+        let mut deadline = conn.poll_timeout();
+        if deadline.as_ref().is_some_and(|(at, _)| *at <= now) {
+            conn.handle_timeout(now);
+            deadline = conn.poll_timeout();
+        }
+        if self.writer.outbound.is_empty() && conn.has_outbound() {
+            conn.take_outbound(&mut self.writer.outbound);
+        }
+        self.reading = conn.wants_read() && !self.reader.has_ended();
+        let finished = conn.is_finished();
+        let resumed = self.reading && !was_reading;
+        let waits = nothing_read && !resumed && !finished && self.write_waits(&wrote);
+        state.settle(Touch::Nothing, &mut self.wakes);
+        if waits {
+            state.park_driver(cx.waker(), Rest { drained: self.writer.is_done(), paused: !self.reading });
+        }
+        drop(guard);
+
+        self.reader.blocks.clear();
+        self.wakes.run();
+        if finished {
+            self.ending = Some(Ending { deadline: now + LINGER, shut_down: false });
+            return Step::Again;
+        }
+        if !waits {
+            return Step::Again;
+        }
+        if self.timer.poll(cx, &*self.runtime, deadline.map(|(at, _)| at)) {
+            self.reader.shrink();
+            return Step::Again;
+        }
+        Step::Wait
+    }
+
+    /// Whether the writing half can do nothing before it is woken.
+    fn write_waits(&self, wrote: &Wrote) -> bool {
+        wrote.pending || (self.write_error.is_none() && self.writer.is_done())
+    }
+
+    /// Writes what is left, shuts the transport down and waits for the peer to do so too; what still comes is thrown
+    /// away. If the socket were closed with unread bytes in it, the peer might not see our last ones.
+    fn end(&mut self, cx: &mut Context<'_>, ending: &mut Ending) -> Step {
+        if self.timer.poll(cx, &*self.runtime, Some(ending.deadline)) {
+            return Step::End;
+        }
+        if !ending.shut_down {
+            if self.writer.outbound.is_empty() {
+                let state = &mut self.shared.lock().conn;
+                if state.has_outbound() {
+                    state.take_outbound(&mut self.writer.outbound);
+                }
+            }
+            let wrote = self.writer.poll(&mut *self.io, cx);
+            if wrote.error.is_some() {
+                return Step::End;
+            }
+            if !self.writer.is_done() {
+                return if wrote.pending { Step::Wait } else { Step::Again };
+            }
+            match self.io.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => ending.shut_down = true,
+                Poll::Ready(Err(_)) => return Step::End,
+                Poll::Pending => return Step::Wait,
+            }
+        }
+        if self.reader.has_ended() {
+            return Step::End;
+        }
+        match self.reader.poll_discarding(&mut *self.io, cx) {
+            Read::Pending => Step::Wait,
+            Read::Some => Step::Again,
+            Read::End(_) => Step::End,
+        }
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..TURNS {
+            let step = match this.ending.take() {
+                None => this.turn(cx),
+                Some(mut ending) => {
+                    let step = this.end(cx, &mut ending);
+                    this.ending = Some(ending);
+                    step
+                }
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Poll::Pending,
+                Step::End => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,24 @@
+//! What calls take: builders with good defaults.
+//!
+//! Most calls take a name where nothing is to be said besides (`channel.queue_declare("hello")`), and one of these where
+//! something is. Builders never fail: what is wrong, a name of more than 255 bytes or an argument that cannot be
+//! encoded, comes out of the call.
+
+mod arguments;
+mod binding;
+mod consume;
+mod delete;
+mod exchange;
+mod get;
+mod qos;
+mod queue;
+
+pub use binding::Binding;
+pub use consume::Consume;
+pub use delete::{ExchangeDelete, QueueDelete, QueuePurge};
+pub use exchange::Exchange;
+pub use get::Get;
+pub use qos::Qos;
+pub use queue::{LeaderLocator, Overflow, Queue};
+
+pub(crate) use arguments::Arguments;

@@ -1,0 +1,235 @@
+//! Publishing with confirms.
+
+use std::fmt;
+use std::sync::Arc;
+
+use amqp_proto::conn::{ChannelId, ConfirmId, Connection, Reply, RequestId};
+use amqp_proto::error::{Error, ErrorKind};
+use amqp_proto::method::confirm;
+
+use crate::call::{Call, Keep, mismatch};
+use crate::channel::{is_full, wait_room};
+use crate::confirm::Confirm;
+use crate::link::Link;
+use crate::message::{Message, Target};
+use crate::shared::Touch;
+
+/// A publisher: a channel of its own in confirm mode, from [`Connection::publisher`](crate::Connection::publisher).
+///
+/// What it publishes is mandatory and persistent, unless the [`Message`] or [`mandatory`](Self::mandatory) and
+/// [`persistent`](Self::persistent) say otherwise. When the broker closes its channel, because of a publish to a missing
+/// exchange for example, the publishes under way end as [`ErrorKind::Unknown`], and the next one opens a new channel.
+///
+/// Clones publish on the same channel; it is closed when the last one is dropped. Many tasks may use it at once. It
+/// keeps the connection open.
+///
+/// ```no_run
+/// # async fn example(connection: amqp_api::Connection) -> Result<(), amqp_api::Error> {
+/// let publisher = connection.publisher().await?;
+/// publisher.publish("events", "order.created", "one").await?;
+///
+/// // Many at once: queue them all, then wait for each.
+/// let mut confirms = Vec::new();
+/// for body in ["two", "three"] {
+///     confirms.push(publisher.send("events", "order.created", body).await?);
+/// }
+/// for confirm in confirms {
+///     confirm.await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+    mandatory: bool,
+    persistent: bool,
+}
+
+struct Inner {
+    link: Link,
+    /// Where the state keeps the present channel: it is looked up under the lock that a publish takes anyway.
+    slot: usize,
+}
+
+impl Publisher {
+    pub(crate) fn open(link: &Link) -> Call<Self> {
+        fn finish(_: Reply, keep: Keep) -> Result<Publisher, Error> {
+            match keep {
+                Keep::Publisher(publisher) => Ok(publisher),
+                _ => mismatch(),
+            }
+        }
+        let opened = link.visit(Touch::All, |state| {
+            let (channel, selected) = open_confirming(&mut state.conn)?;
+            Ok((state.publishers.insert(channel), selected))
+        });
+        match opened {
+            Ok((slot, selected)) => {
+                let inner = Arc::new(Inner { link: link.clone(), slot });
+                Call::waiting(selected, Keep::Publisher(Self { inner, mandatory: true, persistent: true }), finish)
+            }
+            Err(error) => Call::failed(error, Keep::Connection(link.clone()), finish),
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    /// A handle to the same channel, whose messages are mandatory or not if they do not say so themselves. Default: yes.
+    #[must_use]
+    pub fn mandatory(mut self, mandatory: bool) -> Self {
+        self.mandatory = mandatory;
+        self
+    }
+
+    /// A handle to the same channel, whose messages are persistent if they have no delivery mode, or left without one.
+    /// Default: yes.
+    #[must_use]
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Publishes a message and waits until the broker has taken responsibility for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send) and of [`Confirm::outcome`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it may have published the message or not.
+    pub async fn publish<'m>(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Error> {
+        self.send(exchange, routing_key, message).await?.await
+    }
+
+    /// Publishes a message: when it returns, the message stands in the write buffer, and the [`Confirm`] will say what
+    /// becomes of it. It waits for room as [`Channel::publish`](crate::Channel::publish) does.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with names and properties; a closed connection, with its cause; a time-out;
+    /// [`ErrorKind::ChannelsExhausted`] if a new channel had to be opened and cannot be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it has published nothing.
+    pub async fn send<'m>(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Confirm, Error> {
+        let message = self.prepare(message.into())?;
+        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
+        loop {
+            let (channel, result) = self.queue(&to, &message);
+            match result {
+                Ok(id) => return Ok(Confirm::new(Arc::clone(self.link().shared()), channel, id)),
+                Err(error) if is_full(&error) => match wait_room(self.link().shared(), channel).await {
+                    Err(error) if !is_channel_gone(&error) => return Err(error),
+                    _ => {}
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Publishes a message now, or says that there is no room.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Full`] if there is no room; otherwise those of [`send`](Self::send), but no time-out.
+    pub fn try_send<'m>(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Confirm, Error> {
+        let message = self.prepare(message.into())?;
+        let (channel, result) = self.queue(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message);
+        Ok(Confirm::new(Arc::clone(self.link().shared()), channel, result?))
+    }
+
+    #[inline]
+    fn prepare<'m>(&self, message: Message<'m>) -> Result<Message<'m>, Error> {
+        let mut message = message.ready()?;
+        if self.persistent {
+            message.default_delivery_mode(2);
+        }
+        Ok(message)
+    }
+
+    /// Queues a message on the present channel, or on a new one if that is gone.
+    #[inline]
+    fn queue(&self, to: &Target<'_>, message: &Message<'_>) -> (ChannelId, Result<ConfirmId, Error>) {
+        let publish = message.publish(to, self.mandatory);
+        self.link().visit(Touch::Output, |state| {
+            let channel = &mut state.publishers[self.inner.slot]; // There until the last handle is dropped.
+            let result = match state.conn.publish_confirmed(*channel, &publish) {
+                Err(error) if is_channel_gone(&error) && state.conn.is_open() => {
+                    replace(&mut state.conn, channel).and_then(|()| state.conn.publish_confirmed(*channel, &publish))
+                }
+                result => result,
+            };
+            (*channel, result)
+        })
+    }
+}
+
+/// A new channel in confirm mode. It can be published on at once: everything goes out in this order. If the broker
+/// refuses the channel, confirm.select fails with it.
+fn open_confirming(conn: &mut Connection) -> Result<(ChannelId, RequestId), Error> {
+    let (channel, opened) = conn.open_channel()?;
+    conn.abandon_request(opened);
+    match conn.request(channel, confirm::Select { nowait: false }, None) {
+        Ok(Some(selected)) => Ok((channel, selected)),
+        Ok(None) => {
+            conn.release_channel(channel);
+            mismatch()
+        }
+        Err(error) => {
+            conn.release_channel(channel);
+            Err(error)
+        }
+    }
+}
+
+/// Puts a new channel in the place of one that is gone.
+#[cold]
+fn replace(conn: &mut Connection, channel: &mut ChannelId) -> Result<(), Error> {
+    let (new, selected) = open_confirming(conn)?;
+    conn.abandon_request(selected);
+    conn.release_channel(std::mem::replace(channel, new));
+    Ok(())
+}
+
+fn is_channel_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ChannelClosed(_) | ErrorKind::ChannelNotOpen)
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.link.visit(Touch::All, |state| {
+            if let Some(channel) = state.publishers.try_remove(self.slot) {
+                state.conn.release_channel(channel);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("mandatory", &self.mandatory)
+            .field("persistent", &self.persistent)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,247 @@
+//! One channel: its state, the replies it waits for, and what is under way on it.
+//!
+//! ```text
+//!             open-ok                close()                  close-ok
+//!   Opening ───────────► Open ─────────────────► Closing ──────────────────► Closed
+//!      │                  │  channel.close from the broker (answered)  ▲
+//!      └──────────────────┴─────────────────────┴──────────────────────┘  or the connection ends
+//! ```
+//!
+//! A channel is known by its [`ChannelId`] for as long as its owner holds it, also when it is closed: then it says why.
+//! Its number on the wire is free again when both sides have done with it.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use super::confirms::Window;
+use super::content::{Assembly, Returned};
+use super::ids::{ChannelId, ConsumerId, RequestId};
+use super::publish::Backlog;
+use super::settle::Unsettled;
+use crate::error::{Error, ErrorKind};
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    pub(super) number: u16,
+    pub(super) state: ChannelState,
+    /// The owner has gone.
+    pub(super) released: bool,
+    /// Replies that will come, in the order of their requests.
+    pub(super) pending: VecDeque<Pending>,
+    /// The message that is coming in.
+    pub(super) assembly: Option<Assembly>,
+    pub(super) unsettled: Unsettled,
+    /// The delivery tags of earlier epochs are void.
+    pub(super) epoch: u32,
+    /// How many `basic.recover` are not answered: what comes before the last answer is void too, if it is to be settled.
+    pub(super) recovering: u32,
+    pub(super) consumers: HashMap<Box<str>, ConsumerId, FixedState>,
+    /// The consumer that the last delivery was for.
+    pub(super) last_consumer: Option<ConsumerId>,
+    /// The prefetch that new consumers get, as last told to the broker.
+    pub(super) prefetch: Option<u16>,
+    /// The prefetch that the application asked for by `basic.qos`.
+    pub(super) qos: Option<u16>,
+    pub(super) mode: Mode,
+    /// A large message that is leaving in parts, and what follows it.
+    pub(super) backlog: Option<Box<Backlog>>,
+    /// The broker asked for no more content by `channel.flow`.
+    pub(super) stopped: bool,
+    pub(super) returns: VecDeque<Returned>,
+    /// Somebody has asked for returned messages: none is thrown away.
+    pub(super) returns_read: bool,
+    pub(super) returns_watched: bool,
+    /// Acks wait for the end of the turn, and the channel stands in the connection's list of such.
+    pub(super) dirty: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum ChannelState {
+    Opening,
+    Open,
+    Closing,
+    Closed(Error),
+}
+
+/// What publishing on the channel means.
+#[derive(Debug, Default)]
+pub(super) enum Mode {
+    #[default]
+    Plain,
+    Confirm(Box<Window>),
+    Transaction,
+}
+
+/// A reply that will come.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Class and method of the reply; `basic.get-empty` counts as `get-ok`.
+    pub(super) reply: (u16, u16),
+    /// Who waits; a request that is gone makes this a tombstone.
+    pub(super) request: Option<RequestId>,
+    pub(super) about: About,
+}
+
+/// What the reply's handler has to know of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Nothing,
+    Get { no_ack: bool },
+    Consume(ConsumerId),
+    Cancel(ConsumerId),
+}
+
+impl Channel {
+    fn new(id: ChannelId, number: u16) -> Self {
+        Self {
+            id,
+            number,
+            state: ChannelState::Opening,
+            released: false,
+            pending: VecDeque::new(),
+            assembly: None,
+            unsettled: Unsettled::default(),
+            epoch: 0,
+            recovering: 0,
+            consumers: HashMap::with_hasher(FixedState::default()),
+            last_consumer: None,
+            prefetch: None,
+            qos: None,
+            mode: Mode::Plain,
+            backlog: None,
+            stopped: false,
+            returns: VecDeque::new(),
+            returns_read: false,
+            returns_watched: false,
+            dirty: false,
+        }
+    }
+
+    /// The oldest outstanding request that this is a reply to. Replies overtake each other: RabbitMQ answers
+    /// `consume, declare, declare` with `declare-ok, declare-ok, consume-ok`.
+    pub(super) fn take_pending(&mut self, reply: (u16, u16)) -> Option<Pending> {
+        self.take_pending_about(reply, |_| true)
+    }
+
+    pub(super) fn take_pending_about(&mut self, reply: (u16, u16), about: impl Fn(&About) -> bool) -> Option<Pending> {
+        let at = self.pending.iter().position(|pending| pending.reply == reply && about(&pending.about))?;
+        self.pending.remove(at)
+    }
+
+    /// Whether it can be used, or why not.
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match &self.state {
+            ChannelState::Opening | ChannelState::Open => Ok(()),
+            ChannelState::Closing => Err(Error::new(ErrorKind::ChannelNotOpen)),
+            ChannelState::Closed(error) => Err(error.clone()),
+        }
+    }
+}
+
+/// All channels of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    slots: Slab<Channel>,
+    /// The slot of each channel number, from 1.
+    by_number: Vec<Option<u32>>,
+    /// Numbers that were used and are free, the longest free one first.
+    free: VecDeque<u16>,
+    /// Numbers whose channels both sides closed at once: the broker's close-ok is still to come.
+    stragglers: Vec<u16>,
+    next_generation: u32,
+}
+
+impl Channels {
+    /// A new channel with a free number, none if there is none.
+    pub(super) fn open(&mut self, channel_max: u16) -> Option<&mut Channel> {
+        let used = u16::try_from(self.by_number.len()).unwrap_or(u16::MAX);
+        // Numbers are reused late, so that a straggler is not taken for something new.
+        let number = match self.free.front() {
+            Some(number) if self.free.len() >= 16 || used >= channel_max => {
+                let number = *number;
+                self.free.pop_front();
+                number
+            }
+            _ if used < channel_max => {
+                self.by_number.push(None);
+                used + 1
+            }
+            _ => return None,
+        };
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
+            *slot = Some(index);
+        }
+        Some(entry.insert(Channel::new(ChannelId { index, generation: self.next_generation }, number)))
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ChannelId) -> Option<&Channel> {
+        self.slots.get(id.index()).filter(|channel| channel.id == id)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
+        self.slots.get_mut(id.index()).filter(|channel| channel.id == id)
+    }
+
+    /// A channel that can be used.
+    #[inline]
+    pub(super) fn usable(&mut self, id: ChannelId) -> Result<&mut Channel, Error> {
+        let channel = self.get_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
+        channel.check_open()?;
+        Ok(channel)
+    }
+
+    #[inline]
+    pub(super) fn by_number(&mut self, number: u16) -> Option<&mut Channel> {
+        let index = (*self.by_number.get(usize::from(number).checked_sub(1)?)?)?;
+        self.slots.get_mut(index as usize)
+    }
+
+    /// Both sides have done with this number.
+    pub(super) fn free_number(&mut self, number: u16) {
+        if let Some(slot) = usize::from(number).checked_sub(1).and_then(|at| self.by_number.get_mut(at))
+            && slot.take().is_some()
+        {
+            self.free.push_back(number);
+        }
+    }
+
+    /// The number's channel is gone, but a close-ok for it is still to come.
+    pub(super) fn await_straggler(&mut self, number: u16) {
+        if let Some(slot) = usize::from(number).checked_sub(1).and_then(|at| self.by_number.get_mut(at)) {
+            *slot = None;
+        }
+        self.stragglers.push(number);
+    }
+
+    /// Whether this number waited for its close-ok; it is free now.
+    pub(super) fn straggler(&mut self, number: u16) -> bool {
+        let Some(at) = self.stragglers.iter().position(|straggler| *straggler == number) else { return false };
+        self.stragglers.swap_remove(at);
+        self.free.push_back(number);
+        true
+    }
+
+    /// Forgets a closed channel that nobody holds.
+    pub(super) fn forget_if_done(&mut self, id: ChannelId) {
+        if self.get(id).is_some_and(|channel| channel.released && matches!(channel.state, ChannelState::Closed(_))) {
+            self.slots.remove(id.index());
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<ChannelId> {
+        self.slots.iter().map(|(_, channel)| channel.id).collect()
+    }
+
+    /// How many numbers are in use.
+    pub(super) fn in_use(&self) -> usize {
+        self.by_number.len() - self.free.len()
+    }
+}

@@ -1,0 +1,144 @@
+//! Consumers and the deliveries that wait in them.
+//!
+//! ```text
+//!              consume-ok            cancel                  cancel-ok
+//!   Starting ─────────────► Active ───────────► Cancelling ─────────────► Ended
+//!      │                       │ basic.cancel by the broker, end of the channel  ▲
+//!      └───────────────────────┴──────────────────────────────────────────────────┘
+//! ```
+//!
+//! A queue is kept here as data; whoever reads it is told by an event. With manual acks the prefetch bounds it. Without
+//! acks, or with prefetch 0, bytes are counted and the connection stops reading at its limit. A consumer whose owner
+//! has gone requeues what it had buffered and what still comes.
+
+use std::collections::VecDeque;
+
+use super::content::Delivery;
+use super::ids::ChannelId;
+use crate::error::{Error, ErrorKind};
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) generation: u32,
+    pub(super) channel: ChannelId,
+    pub(super) tag: Box<str>,
+    pub(super) no_ack: bool,
+    /// Nothing but this client's memory bounds what the broker sends.
+    pub(super) unbounded: bool,
+    pub(super) state: ConsumerState,
+    /// The owner has gone.
+    pub(super) released: bool,
+    /// Somebody waits for the next delivery.
+    pub(super) watched: bool,
+    pub(super) queue: VecDeque<Item>,
+    /// Bytes in `queue`, where it is unbounded.
+    bytes: usize,
+    /// They count among those that pause reading: until it is being cancelled. Its end must be read, and what is on
+    /// its way till then is not lost.
+    counted: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Delivery(Delivery),
+    Bad(Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConsumerState {
+    Starting,
+    Active,
+    Cancelling,
+    Ended,
+}
+
+/// What a delivery costs beyond its bytes, roughly.
+const OVERHEAD: usize = 160;
+
+impl Consumer {
+    pub(super) fn new(generation: u32, channel: ChannelId, tag: &str, no_ack: bool, prefetch: u16) -> Self {
+        Self {
+            generation,
+            channel,
+            tag: tag.into(),
+            no_ack,
+            unbounded: no_ack || prefetch == 0,
+            state: ConsumerState::Starting,
+            released: false,
+            watched: false,
+            queue: VecDeque::new(),
+            bytes: 0,
+            counted: true,
+        }
+    }
+
+    /// Puts a delivery, or the word on one that cannot be read, into the queue; returns by how many counted bytes it
+    /// grew.
+    #[inline]
+    pub(super) fn push(&mut self, item: Item) -> usize {
+        let grown = if self.unbounded { item.cost() } else { 0 };
+        self.bytes += grown;
+        self.queue.push_back(item);
+        self.if_counted(grown)
+    }
+
+    /// Takes the next; with how many counted bytes went.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Item, usize)> {
+        let item = self.queue.pop_front()?;
+        let shrunk = if self.unbounded { item.cost() } else { 0 };
+        self.bytes -= shrunk;
+        Some((item, self.if_counted(shrunk)))
+    }
+
+    /// Takes all that is there; with how many counted bytes went.
+    pub(super) fn take_all(&mut self) -> (VecDeque<Item>, usize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        (std::mem::take(&mut self.queue), self.if_counted(bytes))
+    }
+
+    /// Forgets the deliveries, which the broker has requeued, and keeps the word on why it ends; returns how many
+    /// counted bytes went.
+    pub(super) fn forget_deliveries(&mut self) -> usize {
+        self.queue.retain(Item::is_last_word);
+        let left = if self.unbounded { self.queue.iter().map(Item::cost).sum() } else { 0 };
+        let freed = std::mem::replace(&mut self.bytes, left) - left;
+        self.if_counted(freed)
+    }
+
+    /// What is in the queue pauses reading no more; returns how many counted bytes that were.
+    pub(super) fn stop_counting(&mut self) -> usize {
+        let freed = self.if_counted(self.bytes);
+        self.counted = false;
+        freed
+    }
+
+    /// Whether what comes now is to be thrown away: reading does not pause any more, and there is twice as much as
+    /// would have paused it.
+    #[inline]
+    pub(super) fn is_flooded(&self, closing: bool, limit: usize) -> bool {
+        (closing || !self.counted) && self.bytes >= limit.saturating_mul(2)
+    }
+
+    #[inline]
+    fn if_counted(&self, bytes: usize) -> usize {
+        if self.counted { bytes } else { 0 }
+    }
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Delivery(delivery) => OVERHEAD + delivery.body().len(),
+            Self::Bad(_) => OVERHEAD,
+        }
+    }
+
+    /// Whether it says why the consumer ends.
+    fn is_last_word(&self) -> bool {
+        match self {
+            Self::Delivery(_) => false,
+            Self::Bad(error) => !matches!(error.kind(), ErrorKind::BadDelivery { .. }),
+        }
+    }
+}

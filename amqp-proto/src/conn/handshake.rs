@@ -1,0 +1,218 @@
+//! The life of a connection, and what the broker says on channel 0 (0-9-1 §2.2.4, §4.2.2).
+//!
+//! ```text
+//!              start              tune             open-ok
+//!   AwaitStart ────► AwaitTune ──────► AwaitOpenOk ──────► Open
+//!                     │    ▲ secure                          │ close()
+//!                     └────┘                                 ▼         all parts of large messages left
+//!                                                         Draining ─────────────────────────────────────► Closing
+//!                                                                                                   close-ok │
+//!   any state: close from the broker, end of the stream, broken protocol, time-out ──────────────────► Closed ◄
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::{Connection, Event, Tuning};
+use crate::config::{Config, Heartbeat};
+use crate::conn::inbound::Fault;
+use crate::error::{Error, ErrorKind, ProtocolError, TimeoutReason};
+use crate::method::reply_code::ReplyCode;
+use crate::method::{connection, put_method};
+use crate::sasl::Mechanism;
+use crate::wire::{FRAME_MIN_SIZE, LongStr, ShortStr};
+
+use super::timers::Heartbeats;
+
+/// What a broker may send before the frame size is negotiated. 0-9-1 says 4096; RabbitMQ itself takes up to 8192 since
+/// 4.1, and a start method with many server properties must not fail here.
+pub(super) const FRAME_MAX_BEFORE_TUNING: u32 = 8192;
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    AwaitStart,
+    /// Start-ok was sent. The mechanism is the one that was chosen.
+    AwaitTune {
+        mechanism: Mechanism,
+    },
+    AwaitOpenOk,
+    Open,
+    /// Closed by us; parts of large messages are still to go.
+    Draining {
+        code: ReplyCode,
+        text: String,
+    },
+    /// Connection.close was sent.
+    Closing,
+    Closed(Result<(), Error>),
+}
+
+impl Phase {
+    /// The state's name, as it appears in errors.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::AwaitStart => "AwaitStart",
+            Self::AwaitTune { .. } => "AwaitTune",
+            Self::AwaitOpenOk => "AwaitOpenOk",
+            Self::Open => "Open",
+            Self::Draining { .. } => "Draining",
+            Self::Closing => "Closing",
+            Self::Closed(_) => "Closed",
+        }
+    }
+
+    pub(super) fn is_handshake(&self) -> bool {
+        matches!(self, Self::AwaitStart | Self::AwaitTune { .. } | Self::AwaitOpenOk)
+    }
+
+    /// How long it may last.
+    pub(super) fn time_limit(&self, config: &Config) -> Option<Duration> {
+        match self {
+            Self::AwaitStart | Self::AwaitTune { .. } | Self::AwaitOpenOk => Some(config.timeouts.handshake),
+            Self::Draining { .. } | Self::Closing => Some(config.timeouts.close),
+            Self::Open | Self::Closed(_) => None,
+        }
+    }
+
+    pub(super) fn timeout_reason(&self) -> TimeoutReason {
+        if self.is_handshake() { TimeoutReason::Handshake { state: self.name() } } else { TimeoutReason::Close }
+    }
+}
+
+impl Connection {
+    /// A method on channel 0.
+    pub(super) fn handle_connection_method(
+        &mut self,
+        now: Instant,
+        method: &connection::Method<'_>,
+    ) -> Result<(), Fault> {
+        use connection::Method as M;
+        let unexpected = || Fault::unexpected(method.info().name, 0);
+        match (&self.phase, method) {
+            (_, M::Close(close)) => self.closed_by_broker(close),
+            (Phase::AwaitStart, M::Start(start)) => return self.started(start),
+            (Phase::AwaitTune { mechanism }, M::Secure(secure)) => return self.challenged(*mechanism, secure),
+            (Phase::AwaitTune { .. }, M::Tune(tune)) => return self.tuned(now, tune),
+            (Phase::AwaitOpenOk, M::OpenOk(_)) => self.connected(now),
+            (Phase::Closing, M::CloseOk(_)) => self.end(Ok(())),
+            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Blocked(blocked)) => {
+                let reason = blocked.reason.to_string_lossy().into_owned();
+                self.blocked = Some(reason.clone());
+                self.event(Event::Blocked(reason));
+            }
+            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Unblocked(_)) => {
+                self.blocked = None;
+                self.event(Event::Unblocked);
+                self.resolve_room();
+            }
+            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::UpdateSecretOk(_)) => {
+                return Err(unexpected());
+            }
+            // After connection.close everything but close and close-ok is to be ignored (0-9-1 §1.4.2.8).
+            (Phase::Closing | Phase::Closed(_), _) => {}
+            _ => return Err(unexpected()),
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, start: &connection::Start<'_>) -> Result<(), Fault> {
+        if (start.version_major, start.version_minor) != (0, 9) {
+            let version = format!("version {}-{}", start.version_major, start.version_minor);
+            return Err(Fault::new(ReplyCode::NOT_IMPLEMENTED, ProtocolError::Version(version)));
+        }
+        self.server_properties = start.server_properties.to_owned();
+        let Some(mechanism) = Mechanism::choose(&self.config.mechanisms, start.mechanisms.0) else {
+            // There is no close before start-ok: the socket is all that can be closed.
+            let offered = String::from_utf8_lossy(start.mechanisms.0).into_owned();
+            self.end(Err(Error::from(ProtocolError::Mechanisms(offered))));
+            return Ok(());
+        };
+        let response = mechanism.initial_response(&self.config.credentials);
+        let properties = self.config.start_properties()?;
+        let start_ok = connection::StartOk {
+            client_properties: properties.as_ref(),
+            mechanism: ShortStr::new(mechanism.name())?,
+            response: LongStr(&response),
+            locale: ShortStr::new(&self.config.locale)?,
+        };
+        put_method(self.out.tail(), 0, &start_ok)?;
+        self.enter(Phase::AwaitTune { mechanism });
+        Ok(())
+    }
+
+    fn challenged(&mut self, mechanism: Mechanism, secure: &connection::Secure<'_>) -> Result<(), Fault> {
+        let Some(response) = mechanism.respond(&self.config.credentials, secure.challenge.0) else {
+            return Err(Fault::unexpected(format!("connection.secure for {}", mechanism.name()), 0));
+        };
+        put_method(self.out.tail(), 0, &connection::SecureOk { response: LongStr(&response) })?;
+        Ok(())
+    }
+
+    fn tuned(&mut self, now: Instant, tune: &connection::Tune) -> Result<(), Fault> {
+        if tune.frame_max != 0 && tune.frame_max < FRAME_MIN_SIZE {
+            return Err(Fault::new(ReplyCode::NOT_ALLOWED, ProtocolError::Tuning(tune.frame_max)));
+        }
+        let tuning = negotiate(&self.config, tune);
+        let seconds = tuning.heartbeat.map_or(0, |interval| u16::try_from(interval.as_secs()).unwrap_or(u16::MAX));
+        let tune_ok =
+            connection::TuneOk { channel_max: tuning.channel_max, frame_max: tuning.frame_max, heartbeat: seconds };
+        put_method(self.out.tail(), 0, &tune_ok)?;
+        let open = connection::Open { virtual_host: ShortStr::new(&self.config.virtual_host)? };
+        put_method(self.out.tail(), 0, &open)?;
+        self.frame_max = tuning.frame_max;
+        self.heartbeats = tuning.heartbeat.map(|interval| Heartbeats::new(interval, now));
+        self.tuning = Some(tuning);
+        self.enter(Phase::AwaitOpenOk);
+        Ok(())
+    }
+
+    fn connected(&mut self, _now: Instant) {
+        self.enter(Phase::Open);
+        self.resolve(self.opened, Ok(super::Reply::Done));
+        self.event(Event::Connected);
+    }
+
+    /// Each phase has its whole time limit, from the next turn on.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let same_limit = self.phase.is_handshake() && phase.is_handshake();
+        self.phase = phase;
+        if !same_limit {
+            self.phase_deadline = None;
+            self.turn = true;
+        }
+    }
+
+    /// Connection.close from the broker, at any time (0-9-1 §1.4.2.8): answered, and everybody is told.
+    fn closed_by_broker(&mut self, close: &connection::Close<'_>) {
+        if self.is_finished() {
+            return;
+        }
+        // A close-ok has no field that could fail to encode.
+        let _ = put_method(self.out.tail(), 0, &connection::CloseOk {});
+        let code = close.reply_code;
+        let text = close.reply_text.to_string_lossy().into_owned();
+        let kind = if self.phase.is_handshake() && code == ReplyCode::ACCESS_REFUSED {
+            ErrorKind::AuthenticationFailed(text)
+        } else {
+            ErrorKind::ConnectionClosed(crate::error::CloseReason::new(code, text, close.class_id, close.method_id))
+        };
+        self.end(Err(Error::new(kind)));
+    }
+}
+
+/// What both sides can live with. 0 means no limit.
+fn negotiate(config: &Config, tune: &connection::Tune) -> Tuning {
+    let smaller = |ours: u32, theirs: u32| if ours == 0 || theirs == 0 { ours.max(theirs) } else { ours.min(theirs) };
+    let channel_max = smaller(config.channel_max.into(), tune.channel_max.into());
+    let heartbeat = match config.heartbeat {
+        Heartbeat::Disabled => 0,
+        wanted @ Heartbeat::Interval(_) => smaller(wanted.as_secs().into(), tune.heartbeat.into()),
+    };
+    Tuning {
+        channel_max: match u16::try_from(channel_max) {
+            Ok(0) | Err(_) => u16::MAX,
+            Ok(channel_max) => channel_max,
+        },
+        frame_max: smaller(config.frame_max, tune.frame_max),
+        heartbeat: (heartbeat > 0).then(|| Duration::from_secs(heartbeat.into())),
+    }
+}

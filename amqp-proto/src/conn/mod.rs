@@ -1,0 +1,403 @@
+//! The client's connection as a state machine: bytes in, bytes out, no I/O.
+//!
+//! [`Connection`] is the thing to drive, and its documentation is the manual. Its parts, from the wire up:
+//!
+//! | file | job |
+//! |---|---|
+//! | `inbound` | frames to the handler that they are for |
+//! | `handshake` | protocol header to open-ok, tuning, and the other methods of channel 0 |
+//! | `content` | messages that come in: put together, held, read |
+//! | `deliver` | complete messages to the consumer, caller or publish that they are for |
+//! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
+//! | `requests` | what the application asks of a channel |
+//! | `publish` | messages that go out, room, large messages in parts |
+//! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
+//! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
+//! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
+//! | `outbound` | bytes that wait to be written |
+//! | `timers` | heartbeats |
+//! | `ending` | close, abort, failure, time-outs: everybody who waits is told |
+//! | `ids`, `event` | the words spoken with those above |
+
+mod acks;
+mod calls;
+mod channel;
+mod confirms;
+mod consumers;
+mod content;
+mod deliver;
+mod ending;
+mod event;
+mod handshake;
+mod ids;
+mod inbound;
+mod outbound;
+mod publish;
+mod replies;
+mod requests;
+mod settle;
+mod timers;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Instant;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+pub use self::content::{Body, BodyReader, Delivery, Returned};
+pub use self::event::{Event, Next, Outcome, Reply, Tuning};
+pub use self::ids::{ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
+pub use self::outbound::Outbound;
+pub use self::publish::{Publish, PublishBody};
+pub use self::requests::Consume;
+
+use self::calls::Calls;
+use self::channel::Channels;
+use self::confirms::Waiters;
+use self::consumers::Consumer;
+use self::handshake::Phase;
+use self::timers::Heartbeats;
+use crate::config::Config;
+use crate::error::{Error, TimeoutReason};
+use crate::wire::{FieldTable, PROTOCOL_HEADER, put_heartbeat};
+
+/// A client's connection: a state machine without I/O, clock or randomness of its own.
+///
+/// # How to drive it
+///
+/// ```text
+///            socket                                      application
+///              │ read into a BytesMut                        │ open_channel, request, publish, ack, close …
+///              ▼                                             ▼
+///   Deframer::next_block ──► handle_block ──► Connection ──► poll_event ──► take_reply, next_delivery …
+///              ▲                                  │
+///              │ write                            ▼
+///              └──────────────── arm, take_outbound, handle_wrote
+/// ```
+///
+/// A driver's turn, in this order:
+///
+/// 1. If [`wants_read`](Self::wants_read), read what the socket has; [`handle_received`](Self::handle_received) says that
+///    something came. Cut it by [`Deframer::next_block`](crate::wire::Deframer::next_block), which needs no access to the
+///    connection; then [`handle_block`](Self::handle_block). Set the deframer's limit to
+///    [`frame_max`](Self::frame_max) after that. The end of the stream is [`handle_eof`](Self::handle_eof), a failed
+///    socket [`handle_io_error`](Self::handle_io_error), a stream that does not fall into frames
+///    [`handle_frame_error`](Self::handle_frame_error).
+/// 2. [`arm`](Self::arm): the deadlines of what was asked for since the last turn begin now.
+/// 3. When what was taken before is written: [`take_outbound`](Self::take_outbound); write it, and report what the
+///    socket took by [`handle_wrote`](Self::handle_wrote).
+/// 4. Empty [`poll_event`](Self::poll_event) and wake whom it names.
+/// 5. If [`is_finished`](Self::is_finished): write what is left, shut the socket down, stop. Otherwise wait for the
+///    socket, for the deadline of [`poll_timeout`](Self::poll_timeout) (then [`handle_timeout`](Self::handle_timeout)), or
+///    until the application's calls leave [`wants_turn`](Self::wants_turn) true.
+///
+/// The application's calls take no time and never wait. Those that are answered return an id; its owner ends it, by
+/// taking the answer or by abandoning it.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use amqp_proto::config::Config;
+/// use amqp_proto::conn::{Connection, Outbound};
+///
+/// fn begin(now: Instant) {
+///     let mut connection = Connection::new(Config::default(), now, 1);
+///     let mut outbound = Outbound::new();
+///     connection.arm(now);
+///     connection.take_outbound(&mut outbound);
+///     assert_eq!(outbound.to_vec(), *b"AMQP\x00\x00\x09\x01");
+///     // Nobody answers: the handshake ends in an error that names its state.
+///     let (deadline, _reason) = connection.poll_timeout().unwrap();
+///     connection.handle_timeout(deadline);
+///     assert!(connection.is_finished());
+///     let error = connection.take_reply(connection.opened()).unwrap().unwrap_err();
+///     assert!(error.to_string().contains("AwaitStart"));
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    config: Config,
+    phase: Phase,
+    /// When the phase must be over; `None` in phases without a limit, and until the first `arm`.
+    phase_deadline: Option<Instant>,
+    opened: RequestId,
+    /// Those who wait for the end: closers, and watchers.
+    closers: Vec<RequestId>,
+    watchers: Vec<RequestId>,
+    tuning: Option<Tuning>,
+    /// What the deframer enforces now.
+    frame_max: u32,
+    server_properties: FieldTable,
+    blocked: Option<String>,
+    heartbeats: Option<Heartbeats>,
+
+    channels: Channels,
+    calls: Calls,
+    waiters: Waiters,
+    consumers: Slab<Consumer>,
+    /// For the tags that are made here.
+    next_consumer: u32,
+    next_generation: u32,
+    /// Bytes in the queues of consumers that nothing else bounds.
+    buffered: usize,
+
+    out: Outbound,
+    /// Taken by the driver and not written yet.
+    in_flight: usize,
+    /// Channels with a large message leaving in parts, in turn.
+    bulk: VecDeque<ChannelId>,
+    /// Channels with acks that wait for the end of the turn.
+    dirty: Vec<ChannelId>,
+    /// Channels with confirmed publishes since the last turn.
+    unarmed: Vec<ChannelId>,
+    /// One entry for each channel with confirms outstanding.
+    confirm_deadlines: BinaryHeap<Reverse<(Instant, ChannelId)>>,
+    room_waiters: Vec<(RequestId, ChannelId)>,
+
+    events: VecDeque<Event>,
+    /// The driver has something to do that it does not know of.
+    turn: bool,
+    hasher: FixedState,
+    stats: Stats,
+}
+
+/// Things that were dropped on purpose, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Settlements of deliveries of an earlier epoch: nothing was sent for them.
+    pub stale_settlements: u64,
+    /// Returned messages thrown away because nobody reads them: more than 1024 on a channel.
+    pub returns_dropped: u64,
+}
+
+impl Connection {
+    /// A connection that is about to start; the protocol header waits to be written. The handshake's deadline counts
+    /// from `now`. The same `seed` gives the same run.
+    #[must_use]
+    pub fn new(config: Config, now: Instant, seed: u64) -> Self {
+        let mut calls = Calls::default();
+        let opened = calls.insert("connection.open", None);
+        let mut out = Outbound::new();
+        out.tail().extend_from_slice(&PROTOCOL_HEADER);
+        Self {
+            phase: Phase::AwaitStart,
+            phase_deadline: now.checked_add(config.timeouts.handshake),
+            opened,
+            closers: Vec::new(),
+            watchers: Vec::new(),
+            tuning: None,
+            frame_max: handshake::FRAME_MAX_BEFORE_TUNING,
+            server_properties: FieldTable::new(),
+            blocked: None,
+            heartbeats: None,
+            channels: Channels::default(),
+            calls,
+            waiters: Waiters::default(),
+            consumers: Slab::new(),
+            next_consumer: 0,
+            next_generation: 0,
+            buffered: 0,
+            out,
+            in_flight: 0,
+            bulk: VecDeque::new(),
+            dirty: Vec::new(),
+            unarmed: Vec::new(),
+            confirm_deadlines: BinaryHeap::new(),
+            room_waiters: Vec::new(),
+            events: VecDeque::new(),
+            turn: true,
+            hasher: FixedState::with_seed(seed),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// The request that resolves when the handshake is done, or with the error that ended it. It is taken once.
+    #[must_use]
+    pub fn opened(&self) -> RequestId {
+        self.opened
+    }
+
+    // ---- in ----------------------------------------------------------------------------------------------------
+
+    /// Something was read from the socket: the peer is alive.
+    pub fn handle_received(&mut self, now: Instant) {
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.received(now);
+        }
+    }
+
+    /// The socket took this many bytes of what [`take_outbound`](Self::take_outbound) gave.
+    pub fn handle_wrote(&mut self, now: Instant, bytes: usize) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        if self.is_closing() {
+            // What was accepted is still leaving: the time for close-ok has not begun.
+            self.phase_deadline = now.checked_add(self.config.timeouts.close);
+        }
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.sent(now);
+        }
+        self.resolve_room();
+    }
+
+    // ---- out ---------------------------------------------------------------------------------------------------
+
+    /// Begins the time of what was asked for since the last turn. Once a turn, before
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn arm(&mut self, now: Instant) {
+        self.turn = false;
+        self.calls.arm(now);
+        self.arm_confirms(now);
+        let paused = !self.wants_read();
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.pause(paused, now);
+        }
+        if self.phase_deadline.is_none() {
+            self.phase_deadline = self.phase.time_limit(&self.config).and_then(|limit| now.checked_add(limit));
+        }
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    #[inline]
+    pub fn has_outbound(&self) -> bool {
+        !self.out.is_empty() || !self.dirty.is_empty() || !self.bulk.is_empty()
+    }
+
+    /// Whether the driver has something to do, because of what was asked for since its last turn.
+    #[must_use]
+    #[inline]
+    pub fn wants_turn(&self) -> bool {
+        self.turn || self.has_outbound()
+    }
+
+    /// Swaps what waits to be written into `outbound`, which must be empty: write it, then take the next.
+    pub fn take_outbound(&mut self, outbound: &mut Outbound) {
+        if !outbound.is_empty() {
+            return;
+        }
+        self.flush_all_acks();
+        self.pump_bulk();
+        self.send_close_if_drained();
+        std::mem::swap(&mut self.out, outbound);
+        self.in_flight = outbound.len();
+        self.resolve_room();
+    }
+
+    /// The next deadline, and what it is for, for people who read a log.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
+        let phase = self.phase_deadline.map(|at| (at, self.phase.timeout_reason()));
+        let call = self.calls.next_deadline().map(|(at, id)| (at, self.call_reason(id)));
+        let confirm = self.confirm_deadlines.peek().map(|Reverse((at, _))| (*at, TimeoutReason::Confirm));
+        let heartbeat = self
+            .heartbeats
+            .as_ref()
+            .map(|heartbeats| (heartbeats.next(), TimeoutReason::Heartbeat { interval: heartbeats.interval() }));
+        [phase, call, confirm, heartbeat].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// A deadline may have passed: looks at the clock, whichever timer it was.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.phase_deadline.is_some_and(|deadline| deadline <= now) {
+            self.phase_timed_out();
+        }
+        self.expire_calls(now);
+        self.expire_confirms(now);
+        let Some(heartbeats) = self.heartbeats else { return };
+        if heartbeats.give_up_at().is_some_and(|at| at <= now) {
+            let reason = TimeoutReason::Heartbeat { interval: heartbeats.interval() };
+            self.end(Err(Error::timeout(reason, self.blocked.is_some())));
+        } else if heartbeats.send_at() <= now && !self.is_finished() {
+            // What waits to be written already will do as well as a heartbeat.
+            if self.out.is_empty() && self.in_flight == 0 {
+                put_heartbeat(self.out.tail());
+            }
+            if let Some(heartbeats) = &mut self.heartbeats {
+                heartbeats.sent(now);
+            }
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the socket should be read: not while consumers that nothing else bounds hold more than
+    /// [`Limits::receive_buffer`](crate::config::Limits).
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer || self.is_closing())
+    }
+
+    /// Whether it has ended: what is left is to be written, then the socket shut down.
+    #[must_use]
+    #[inline]
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// The largest frame that the peer may send now, in bytes; 0 is no limit. For the deframer.
+    #[must_use]
+    pub fn frame_max(&self) -> u32 {
+        self.frame_max
+    }
+
+    // ---- state -------------------------------------------------------------------------------------------------
+
+    /// Whether the handshake is done and nobody has closed it.
+    #[must_use]
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// What was agreed on in the handshake.
+    #[must_use]
+    pub fn tuning(&self) -> Option<Tuning> {
+        self.tuning
+    }
+
+    /// What the broker said of itself.
+    #[must_use]
+    pub fn server_properties(&self) -> &FieldTable {
+        &self.server_properties
+    }
+
+    /// Why the broker does not read publishes, while it does not.
+    #[must_use]
+    pub fn blocked(&self) -> Option<&str> {
+        self.blocked.as_deref()
+    }
+
+    /// The configuration it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What was dropped on purpose.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// How many bytes wait to be written.
+    #[must_use]
+    pub fn outbound_len(&self) -> usize {
+        self.out.len() + self.in_flight
+    }
+
+    /// How many channel numbers are in use.
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        self.channels.in_use()
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+}

@@ -1,0 +1,375 @@
+//! Messages that go out.
+//!
+//! A publish is one unit: its method, header and body frames leave together, and content never interleaves within a
+//! channel. A large message on one channel must not hold up the others, though: its body leaves in parts, turn by
+//! turn ([`Backlog`]), and what its own channel sends meanwhile queues up behind it.
+//!
+//! There is room for a publish while less than [`Limits::publish_buffer`](crate::config::Limits) bytes wait to be
+//! written, the broker has not blocked the connection, and the channel has neither a backlog nor been stopped by
+//! `channel.flow`. So what waits is bounded by that limit and one message for each channel.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+
+use super::channel::Mode;
+use super::confirms::Fingerprint;
+use super::{ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
+use crate::error::{Error, ErrorKind, TimeoutReason};
+use crate::method::{Properties, basic, put_content_header, put_method};
+use crate::wire::{EncodeError, FRAME_END, FRAME_OVERHEAD, ShortStr, put_body_frame_header};
+
+/// A message to be published.
+#[derive(Debug, Clone)]
+pub struct Publish<'a> {
+    /// The exchange; empty is the default exchange, which routes to the queue that the routing key names.
+    pub exchange: ShortStr<'a>,
+    /// The routing key.
+    pub routing_key: ShortStr<'a>,
+    /// It comes back if no queue takes it.
+    pub mandatory: bool,
+    /// The properties.
+    pub properties: &'a Properties,
+    /// The body.
+    pub body: PublishBody<'a>,
+}
+
+/// The body of a message to be published, of any length.
+#[derive(Debug, Clone)]
+pub enum PublishBody<'a> {
+    /// Copied into the write buffer.
+    Borrowed(&'a [u8]),
+    /// Copied if it is short, shared if it has 4 KiB or more.
+    Shared(Bytes),
+}
+
+impl PublishBody<'_> {
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// A shared body of this many bytes or more is linked, not copied: a copy costs as much as the second `iovec`.
+const LINK: usize = 4 * 1024;
+
+/// A body of more bytes than this leaves in parts.
+const BULK: usize = 256 * 1024;
+
+/// The largest frame where neither side has a limit.
+const UNLIMITED: usize = 128 * 1024;
+
+/// The rest of a large message's body, and what its channel sends after it: no other message, as there is no room
+/// while this one leaves.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    rest: Bytes,
+    behind: Vec<u8>,
+}
+
+impl Backlog {
+    /// Where the channel's next frames go.
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.behind
+    }
+}
+
+impl Connection {
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`] if there is no room: see [`wait_room`](Self::wait_room). Otherwise if the channel is closed or
+    /// the properties do not fit into a frame. Then not a byte was queued.
+    #[inline]
+    pub fn publish(&mut self, id: ChannelId, publish: &Publish<'_>) -> Result<(), Error> {
+        self.publish_as(id, publish, false).map(|_| ())
+    }
+
+    /// Queues a message on a channel in confirm mode; its outcome will be known by the id.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and if the channel is not in confirm mode.
+    #[inline]
+    pub fn publish_confirmed(&mut self, id: ChannelId, publish: &Publish<'_>) -> Result<ConfirmId, Error> {
+        match self.publish_as(id, publish, true)? {
+            Some(confirm) => Ok(confirm),
+            None => Err(Error::invalid("the channel is not in confirm mode").during("basic.publish")),
+        }
+    }
+
+    #[inline]
+    fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, watched: bool) -> Result<Option<ConfirmId>, Error> {
+        let room = self.out.len() + self.in_flight < self.config.limits.publish_buffer && self.blocked.is_none();
+        let channel = self.usable(id).map_err(during_publish)?;
+        if !room || channel.backlog.is_some() || channel.stopped {
+            return Err(full());
+        }
+        if watched && !matches!(channel.mode, Mode::Confirm(_)) {
+            return Ok(None);
+        }
+        let number = channel.number;
+        if channel.unsettled.has_acks() {
+            self.flush_acks(id);
+        }
+        self.put_publish(id, number, publish).map_err(during_publish)?;
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(None) };
+        let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
+        let waiter = watched.then(|| self.waiters.insert());
+        let fingerprint = publish.mandatory.then(|| {
+            Fingerprint::new(
+                &self.hasher,
+                publish.exchange.as_bytes(),
+                publish.routing_key.as_bytes(),
+                std::iter::once(publish.body.as_slice()),
+                publish.properties.wire(),
+                || publish.properties.view(),
+            )
+        });
+        if window.is_armed() {
+            self.unarmed.push(id);
+        }
+        window.push(waiter, fingerprint);
+        Ok(waiter)
+    }
+
+    /// Method, header and body frames. On an error the buffer is as it was.
+    #[inline]
+    fn put_publish(&mut self, id: ChannelId, number: u16, publish: &Publish<'_>) -> Result<(), Error> {
+        let frame_max = if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize };
+        let body = publish.body.as_slice();
+        let out = self.out.tail();
+        let start = out.len();
+        let method = basic::Publish {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            mandatory: publish.mandatory,
+            immediate: false,
+        };
+        put_method(out, number, &method)?;
+        let header_at = out.len();
+        put_content_header(
+            out,
+            number,
+            <basic::Publish<'_> as crate::method::MethodCodec<'_>>::CLASS_ID,
+            body.len() as u64,
+            publish.properties,
+        )
+        .inspect_err(|_| out.truncate(start))?;
+        let header = out.len() - header_at;
+        if header > frame_max {
+            // A header cannot be split over frames (0-9-1 §4.2.6.1).
+            out.truncate(start);
+            return Err(EncodeError::TooLong { size: header, limit: frame_max }.into());
+        }
+        let chunk = frame_max - FRAME_OVERHEAD;
+        if body.len() < LINK && body.len() <= chunk {
+            if !body.is_empty() {
+                put_body(out, number, body);
+            }
+            return Ok(());
+        }
+        self.put_large_body(id, number, publish, chunk);
+        Ok(())
+    }
+
+    fn put_large_body(&mut self, id: ChannelId, number: u16, publish: &Publish<'_>, chunk: usize) {
+        let mut body = match &publish.body {
+            PublishBody::Borrowed(body) if body.len() <= BULK => {
+                body.chunks(chunk).for_each(|part| put_body(self.out.tail(), number, part));
+                return;
+            }
+            PublishBody::Borrowed(body) => Bytes::copy_from_slice(body),
+            PublishBody::Shared(body) => body.clone(),
+        };
+        if body.len() <= BULK {
+            while body.has_remaining() {
+                self.link_body(number, body.split_to(chunk.min(body.len())));
+            }
+            return;
+        }
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.backlog = Some(Box::new(Backlog { rest: body, behind: Vec::new() }));
+            self.bulk.push_back(id);
+        }
+    }
+
+    /// One body frame whose payload is shared.
+    fn link_body(&mut self, number: u16, part: Bytes) {
+        put_body_frame_header(self.out.tail(), number, u32::try_from(part.len()).unwrap_or(u32::MAX));
+        self.out.link(part);
+        self.out.tail().push(FRAME_END);
+    }
+
+    /// Moves the next parts of large messages behind what waits to be written, channel by channel in turn.
+    pub(super) fn pump_bulk(&mut self) {
+        // Larger frames are allowed where they were agreed on, but others would wait for them.
+        let chunk = (if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize }).min(BULK) - FRAME_OVERHEAD;
+        let limit = self.out.len() + BULK;
+        while self.out.len() < limit
+            && let Some(id) = self.bulk.pop_front()
+        {
+            let Some(channel) = self.channels.get_mut(id) else { continue };
+            let number = channel.number;
+            let Some(backlog) = &mut channel.backlog else { continue };
+            let part = backlog.rest.split_to(chunk.min(backlog.rest.len()));
+            let behind = if backlog.rest.is_empty() {
+                let behind = std::mem::take(&mut backlog.behind);
+                channel.backlog = None;
+                behind
+            } else {
+                self.bulk.push_back(id);
+                Vec::new()
+            };
+            self.link_body(number, part);
+            self.out.tail().extend_from_slice(&behind);
+        }
+    }
+
+    /// Where the channel's next frames go: behind its large message, if one is leaving.
+    #[inline]
+    pub(super) fn tail_of(&mut self, id: ChannelId) -> &mut Vec<u8> {
+        match self.channels.get_mut(id).and_then(|channel| channel.backlog.as_mut()) {
+            Some(backlog) => backlog.tail(),
+            None => self.out.tail(),
+        }
+    }
+
+    // ---- room --------------------------------------------------------------------------------------------------
+
+    /// Whether a publish on this channel would be queued now. Also true where it would fail at once.
+    #[must_use]
+    pub fn can_publish(&self, id: ChannelId) -> bool {
+        if !self.is_open() {
+            return true;
+        }
+        let room = self.out.len() + self.in_flight < self.config.limits.publish_buffer && self.blocked.is_none();
+        match self.channels.get(id) {
+            Some(channel) if channel.check_open().is_ok() => room && channel.backlog.is_none() && !channel.stopped,
+            _ => true,
+        }
+    }
+
+    /// Asks to be told when there is room on this channel again, at the latest when half of the buffer is written.
+    /// Without a `timeout` the configuration's holds.
+    pub fn wait_room(&mut self, id: ChannelId, timeout: Option<Duration>) -> RequestId {
+        let request = self.calls.insert(ROOM, Some(timeout.unwrap_or(self.config.timeouts.room)));
+        self.turn = true;
+        if let Err(error) = self.usable(id) {
+            self.resolve(request, Err(error));
+            return request;
+        }
+        self.room_waiters.push((request, id));
+        if self.can_publish(id) {
+            self.resolve_room();
+        }
+        request
+    }
+
+    /// Tells those who wait for room, if there is some.
+    #[inline]
+    pub(super) fn resolve_room(&mut self) {
+        if !self.room_waiters.is_empty() && self.out.len() + self.in_flight <= self.config.limits.publish_buffer / 2 {
+            let waiters = std::mem::take(&mut self.room_waiters);
+            let (ready, waiting) = waiters.into_iter().partition(|(_, id)| self.can_publish(*id));
+            self.room_waiters = waiting;
+            let ready: Vec<(RequestId, ChannelId)> = ready;
+            ready.into_iter().for_each(|(request, _)| self.resolve(request, Ok(Reply::Done)));
+        }
+    }
+
+    // ---- outcomes ----------------------------------------------------------------------------------------------
+
+    /// What became of a publish, if it is known: the id is void then. `None`: not yet, and
+    /// [`Event::Confirmed`] will come.
+    #[inline]
+    pub fn take_outcome(&mut self, id: ConfirmId) -> Option<Outcome> {
+        self.waiters.take(id)
+    }
+
+    /// Nobody wants to know any more what becomes of this publish.
+    pub fn abandon_confirm(&mut self, id: ConfirmId, channel: ChannelId) {
+        if let Some(message) = self.waiters.abandon(id) {
+            self.queue_return(channel, *message);
+        }
+    }
+
+    /// How many publishes of a channel in confirm mode wait for their outcome.
+    #[must_use]
+    pub fn unconfirmed(&self, id: ChannelId) -> usize {
+        match self.channels.get(id).map(|channel| &channel.mode) {
+            Some(Mode::Confirm(window)) => window.unconfirmed(),
+            _ => 0,
+        }
+    }
+
+    /// Sets the deadlines of what was published since the last turn.
+    pub(super) fn arm_confirms(&mut self, now: Instant) {
+        // A deadline beyond the end of time is none.
+        let deadline = now.checked_add(self.config.timeouts.confirm);
+        while let Some(id) = self.unarmed.pop() {
+            let Some(channel) = self.channels.get_mut(id) else { continue };
+            let Mode::Confirm(window) = &mut channel.mode else { continue };
+            let Some(deadline) = deadline else { continue };
+            window.arm(deadline);
+            if !std::mem::replace(&mut window.timed, true)
+                && let Some(deadline) = window.next_deadline()
+            {
+                self.confirm_deadlines.push(Reverse((deadline, id)));
+            }
+        }
+    }
+
+    /// Publishes whose confirms are overdue: whether the broker has them is unknown.
+    pub(super) fn expire_confirms(&mut self, now: Instant) {
+        while let Some(Reverse((deadline, id))) = self.confirm_deadlines.peek().copied()
+            && deadline <= now
+        {
+            self.confirm_deadlines.pop();
+            let Some(channel) = self.channels.get_mut(id) else { continue };
+            let Mode::Confirm(window) = &mut channel.mode else { continue };
+            let error = Error::timeout(TimeoutReason::Confirm, self.blocked.is_some());
+            let (waiters, events) = (&mut self.waiters, &mut self.events);
+            window.expire(now, |waiter| {
+                if waiters.resolve(waiter, || Outcome::Unknown(error.clone())) {
+                    events.push_back(Event::Confirmed(waiter));
+                }
+            });
+            match window.next_deadline() {
+                Some(next) => self.confirm_deadlines.push(Reverse((next, id))),
+                None => window.timed = false,
+            }
+        }
+    }
+
+    pub(super) fn call_reason(&self, id: RequestId) -> TimeoutReason {
+        match self.calls.method(id) {
+            ROOM => TimeoutReason::Room,
+            method => TimeoutReason::Call { method },
+        }
+    }
+}
+
+/// What a request for room is called; no method has this name.
+const ROOM: &str = "basic.publish";
+
+/// One body frame whose payload is copied.
+#[inline]
+fn put_body(out: &mut Vec<u8>, number: u16, part: &[u8]) {
+    put_body_frame_header(out, number, u32::try_from(part.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(part);
+    out.push(FRAME_END);
+}
+
+#[cold]
+fn full() -> Error {
+    Error::new(ErrorKind::Full)
+}
+
+#[cold]
+fn during_publish(error: impl Into<Error>) -> Error {
+    error.into().during("basic.publish")
+}

@@ -1,0 +1,272 @@
+//! Replies to their requests.
+//!
+//! A reply resolves the oldest outstanding request of its kind; consume-ok and cancel-ok are matched by consumer tag. A
+//! request that timed out or was given up has left a tombstone: its reply goes to nobody, and what it has brought about
+//! is undone ([`Connection::compensate`]).
+
+use super::channel::{About, ChannelState};
+use super::consumers::{ConsumerState, Item};
+use super::inbound::Fault;
+use super::{ChannelId, Connection, ConsumerId, Event, Outcome, Reply, RequestId};
+use crate::error::{CloseReason, Error, ErrorKind};
+use crate::method::{Method, MethodCodec, basic, channel, put_method, queue};
+use crate::wire::ShortStr;
+
+/// The reply that `basic.get-ok` and `basic.get-empty` both are.
+pub(super) const GET_OK: (u16, u16) = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
+
+/// `channel.close-ok`.
+pub(super) const CHANNEL_CLOSE_OK: (u16, u16) = (channel::CloseOk::CLASS_ID, channel::CloseOk::METHOD_ID);
+
+impl Connection {
+    /// A method on an open channel that carries no content.
+    pub(super) fn handle_reply(&mut self, id: ChannelId, method: &Method<'_>) -> Result<(), Fault> {
+        match method {
+            Method::Channel(channel::Method::Close(close)) => self.channel_closed_by_broker(id, close),
+            Method::Channel(channel::Method::CloseOk(_)) => self.channel_close_ok(id),
+            Method::Channel(channel::Method::Flow(flow)) => self.flow_from_broker(id, flow.active),
+            Method::Basic(basic::Method::Cancel(cancel)) => self.cancelled_by_broker(id, cancel),
+            Method::Basic(basic::Method::ConsumeOk(ok)) => self.consume_ok(id, ok.consumer_tag, method),
+            Method::Basic(basic::Method::CancelOk(ok)) => self.cancel_ok(id, ok.consumer_tag, method),
+            Method::Basic(basic::Method::GetEmpty(_)) => self.replied(id, GET_OK, Reply::Got(None), method),
+            _ => {
+                let reply = match method {
+                    Method::Queue(queue::Method::DeclareOk(ok)) => Reply::QueueDeclared {
+                        queue: ok.queue.to_string_lossy().into_owned(),
+                        message_count: ok.message_count,
+                        consumer_count: ok.consumer_count,
+                    },
+                    Method::Queue(queue::Method::PurgeOk(ok)) => Reply::MessageCount(ok.message_count),
+                    Method::Queue(queue::Method::DeleteOk(ok)) => Reply::MessageCount(ok.message_count),
+                    Method::Channel(channel::Method::FlowOk(ok)) => Reply::Flow(ok.active),
+                    _ => Reply::Done,
+                };
+                self.replied(id, (method.class_id(), method.method_id()), reply, method)
+            }
+        }
+    }
+
+    /// The oldest request of the kind has its reply.
+    fn replied(&mut self, id: ChannelId, kind: (u16, u16), reply: Reply, method: &Method<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let number = channel.number;
+        let Some(pending) = channel.take_pending(kind) else { return Err(Fault::unexpected(method.name(), number)) };
+        match kind {
+            (channel::OpenOk::CLASS_ID, channel::OpenOk::METHOD_ID) => {
+                if matches!(channel.state, ChannelState::Opening) {
+                    channel.state = ChannelState::Open;
+                }
+            }
+            (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering -= 1,
+            _ => {}
+        }
+        self.answer(pending.request, Ok(reply));
+        Ok(())
+    }
+
+    fn consume_ok(&mut self, id: ChannelId, tag: ShortStr<'_>, method: &Method<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let consumers = &self.consumers;
+        let same_tag = |about: &About| match about {
+            About::Consume(consumer) => {
+                consumers.get(consumer.index()).is_some_and(|consumer| consumer.tag.as_bytes() == tag.as_bytes())
+            }
+            _ => false,
+        };
+        let kind = (method.class_id(), method.method_id());
+        let Some(pending) = channel.take_pending_about(kind, same_tag) else {
+            return Err(Fault::unexpected(method.name(), channel.number));
+        };
+        let About::Consume(consumer_id) = pending.about else { return Ok(()) };
+        if let Some(consumer) = self.consumer_mut(consumer_id)
+            && consumer.state == ConsumerState::Starting
+        {
+            consumer.state = ConsumerState::Active;
+        }
+        self.answer(pending.request, Ok(Reply::Consuming(consumer_id)));
+        Ok(())
+    }
+
+    fn cancel_ok(&mut self, id: ChannelId, tag: ShortStr<'_>, method: &Method<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let kind = (method.class_id(), method.method_id());
+        let consumers = &self.consumers;
+        let tag_of = |consumer: &ConsumerId| {
+            let consumer = consumers.get(consumer.index()).filter(|it| it.generation == consumer.generation)?;
+            Some(consumer.tag.as_bytes())
+        };
+        let same_tag = |about: &About| match about {
+            About::Cancel(consumer) => tag.is_empty() || tag_of(consumer) == Some(tag.as_bytes()),
+            _ => tag.is_empty(),
+        };
+        // Nobody knows the tag of what was cancelled by an unknown tag, or has ended and been forgotten meanwhile.
+        let unknown_tag = |about: &About| match about {
+            About::Cancel(consumer) => tag_of(consumer).is_none(),
+            _ => true,
+        };
+        let found = channel.take_pending_about(kind, same_tag);
+        let Some(pending) = found.or_else(|| channel.take_pending_about(kind, unknown_tag)) else {
+            return Err(Fault::unexpected(method.name(), channel.number));
+        };
+        if let About::Cancel(consumer) = pending.about {
+            self.end_consumer(consumer, None);
+        }
+        self.answer(pending.request, Ok(Reply::Done));
+        Ok(())
+    }
+
+    /// Consumer cancel notification: the queue was deleted, for example.
+    fn cancelled_by_broker(&mut self, id: ChannelId, cancel: &basic::Cancel<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let tag = cancel.consumer_tag.to_string_lossy();
+        let consumer = channel.consumers.get(&*tag).copied();
+        let number = channel.number;
+        if !cancel.nowait && self.is_open() {
+            put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
+        }
+        if let Some(consumer) = consumer {
+            let consumer_tag = tag.into_owned();
+            self.end_consumer(consumer, Some(Error::new(ErrorKind::ConsumerCancelled { consumer_tag })));
+        }
+        Ok(())
+    }
+
+    fn flow_from_broker(&mut self, id: ChannelId, active: bool) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        channel.stopped = !active;
+        let number = channel.number;
+        if self.is_open() {
+            put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
+        }
+        self.resolve_room();
+        Ok(())
+    }
+
+    /// Channel.close from the broker: answered, everybody on the channel is told, its number is free.
+    fn channel_closed_by_broker(&mut self, id: ChannelId, close: &channel::Close<'_>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let number = channel.number;
+        // Closes that cross: the answer to ours is still to come, and the number is in use until then. A close that
+        // waits behind a large message never leaves.
+        let crossing = matches!(channel.state, ChannelState::Closing) && channel.backlog.is_none();
+        let reason =
+            CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
+        if !self.is_closing() {
+            // What waits in the backlog is void; close-ok overtakes it.
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.backlog = None;
+            }
+            self.bulk.retain(|bulk| *bulk != id);
+            put_method(self.tail_of(id), number, &channel::CloseOk {})?;
+        }
+        // Whoever has closed it meanwhile is told as well: something that was sent before has failed.
+        self.end_channel(id, &Error::new(ErrorKind::ChannelClosed(reason)), true);
+        if crossing {
+            self.channels.await_straggler(number);
+        } else {
+            self.channels.free_number(number);
+        }
+        self.channels.forget_if_done(id);
+        Ok(())
+    }
+
+    fn channel_close_ok(&mut self, id: ChannelId) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let number = channel.number;
+        let Some(pending) = channel.take_pending(CHANNEL_CLOSE_OK) else {
+            return Err(Fault::unexpected("channel.close-ok", number));
+        };
+        self.answer(pending.request, Ok(Reply::Done));
+        self.end_channel(id, &Error::new(ErrorKind::ChannelNotOpen), false);
+        self.channels.free_number(number);
+        self.channels.forget_if_done(id);
+        Ok(())
+    }
+
+    /// An ack or nack of publishes.
+    pub(super) fn confirmed(&mut self, id: ChannelId, tag: u64, multiple: bool, acked: bool) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        let number = channel.number;
+        let super::channel::Mode::Confirm(window) = &mut channel.mode else {
+            return Err(Fault::unexpected("confirm of a publish", number));
+        };
+        let (waiters, events) = (&mut self.waiters, &mut self.events);
+        let known = window.resolve(tag, multiple, |waiter| {
+            let outcome = || if acked { Outcome::Acked } else { Outcome::Nacked };
+            if waiters.resolve(waiter, outcome) {
+                events.push_back(Event::Confirmed(waiter));
+            }
+        });
+        if known {
+            Ok(())
+        } else {
+            Err(Fault::unexpected(format!("confirm of publish {tag}, which was never sent,"), number))
+        }
+    }
+
+    /// Gives a reply to whoever waits for it, or undoes it.
+    pub(super) fn answer(&mut self, request: Option<RequestId>, result: Result<Reply, Error>) {
+        let Some(request) = request else { return self.compensate(result) };
+        match self.calls.resolve(request, result) {
+            Ok(true) => self.event(Event::Resolved(request)),
+            Ok(false) => {}
+            Err(result) => self.compensate(result),
+        }
+    }
+
+    /// The same for a request that belongs to the connection.
+    pub(super) fn resolve(&mut self, request: RequestId, result: Result<Reply, Error>) {
+        self.answer(Some(request), result);
+    }
+
+    /// Undoes what a reply that nobody waits for has brought about. A message got with `no_ack` cannot be put back.
+    pub(super) fn compensate(&mut self, result: Result<Reply, Error>) {
+        match result {
+            Ok(Reply::Got(Some(delivery))) if delivery.needs_settling() => self.requeue(delivery.delivery_tag()),
+            Ok(Reply::Consuming(consumer)) => self.release_consumer(consumer),
+            Ok(_) => {}
+            Err(error) => {
+                if let ErrorKind::BadDelivery { delivery_tag, .. } = error.kind() {
+                    self.requeue(*delivery_tag);
+                }
+            }
+        }
+    }
+
+    /// A consumer gets nothing more; what it has stays readable.
+    pub(super) fn end_consumer(&mut self, id: ConsumerId, cause: Option<Error>) {
+        let Some(consumer) = self.consumer_mut(id) else { return };
+        if consumer.state == ConsumerState::Ended {
+            return;
+        }
+        consumer.state = ConsumerState::Ended;
+        let (released, watched) = (consumer.released, std::mem::take(&mut consumer.watched));
+        let freed = consumer.stop_counting();
+        if let Some(cause) = cause {
+            consumer.push(Item::Bad(cause));
+        }
+        self.unbuffer(freed);
+        if let Some(consumer) = self.consumers.get(id.index())
+            && let Some(channel) = self.channels.get_mut(consumer.channel)
+        {
+            channel.consumers.remove(&*consumer.tag);
+            channel.last_consumer = None;
+        }
+        if released {
+            self.forget_consumer(id);
+        } else if watched {
+            self.event(Event::ConsumerReady(id));
+        }
+    }
+
+    pub(super) fn consumer_mut(&mut self, id: ConsumerId) -> Option<&mut super::Consumer> {
+        self.consumers.get_mut(id.index()).filter(|consumer| consumer.generation == id.generation)
+    }
+
+    pub(super) fn forget_consumer(&mut self, id: ConsumerId) {
+        if self.consumer_mut(id).is_some() {
+            let freed = self.consumers.remove(id.index()).stop_counting();
+            self.unbuffer(freed);
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! What the application asks of the connection and its channels.
+
+use std::time::Duration;
+
+use super::channel::{About, Channel, ChannelState, Mode, Pending};
+use super::consumers::{Consumer, ConsumerState, Item};
+use super::replies::{CHANNEL_CLOSE_OK, GET_OK};
+use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
+use crate::error::{Error, ErrorKind};
+use crate::method::reply_code::ReplyCode;
+use crate::method::{Method, MethodCodec, access, basic, channel, confirm, exchange, put_method, queue, tx};
+use crate::wire::{ShortStr, TableRef};
+
+/// A consumer that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consume<'a> {
+    /// The queue; empty is the last one declared on the channel.
+    pub queue: ShortStr<'a>,
+    /// The consumer's tag, unique in the channel; empty: one is made.
+    pub consumer_tag: ShortStr<'a>,
+    /// How many unsettled deliveries there may be, 0 for any number; `None`: what `basic.qos` said last on the channel,
+    /// or else the configuration's.
+    pub prefetch: Option<u16>,
+    /// No messages that this connection published. RabbitMQ ignores it.
+    pub no_local: bool,
+    /// Deliveries count as acked when they are sent.
+    pub no_ack: bool,
+    /// Nobody else may consume from the queue.
+    pub exclusive: bool,
+    /// Further arguments: `x-priority`, `x-stream-offset` …
+    pub arguments: TableRef<'a>,
+}
+
+/// What a request waits for.
+enum Expect {
+    Nothing,
+    Reply((u16, u16)),
+    /// It is not sent this way.
+    Elsewhere,
+}
+
+impl Connection {
+    // ---- replies -----------------------------------------------------------------------------------------------
+
+    /// The reply, if it is there: the id is void then. `None`: not yet, and [`Event::Resolved`](super::Event) will come.
+    pub fn take_reply(&mut self, id: RequestId) -> Option<Result<Reply, Error>> {
+        self.calls.take(id)
+    }
+
+    /// Gives a request up. Its reply will go to nobody, and what it brings about is undone: a message is requeued, a
+    /// consumer cancelled.
+    pub fn abandon_request(&mut self, id: RequestId) {
+        if let Some(result) = self.calls.abandon(id) {
+            return self.compensate(result);
+        }
+        // These wait for something that may never come: whoever gives up again and again must not pile up here.
+        self.room_waiters.retain(|(request, _)| *request != id);
+        self.watchers.retain(|request| *request != id);
+        self.closers.retain(|request| *request != id);
+    }
+
+    // ---- channels ----------------------------------------------------------------------------------------------
+
+    /// Opens a channel. It can be used at once: what is asked of it follows the open on the wire.
+    ///
+    /// # Errors
+    /// If the connection is not open, or all channel numbers are in use.
+    pub fn open_channel(&mut self) -> Result<(ChannelId, RequestId), Error> {
+        self.check_open()?;
+        let channel_max = self.tuning.map_or(u16::MAX, |tuning| tuning.channel_max);
+        let Some(channel) = self.channels.open(channel_max) else {
+            return Err(Error::new(ErrorKind::ChannelsExhausted { channel_max }));
+        };
+        let request = self.calls.insert("channel.open", Some(self.config.timeouts.call));
+        let reply = (channel::OpenOk::CLASS_ID, channel::OpenOk::METHOD_ID);
+        channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
+        put_method(self.out.tail(), channel.number, &channel::Open {})?;
+        Ok((channel.id, request))
+    }
+
+    /// Closes a channel; the request resolves when the broker has answered.
+    ///
+    /// # Errors
+    /// If it is closed already.
+    pub fn close_channel(&mut self, id: ChannelId) -> Result<RequestId, Error> {
+        self.usable(id)?;
+        let request = self.calls.insert("channel.close", Some(self.config.timeouts.call));
+        self.send_channel_close(id, Some(request))?;
+        Ok(request)
+    }
+
+    /// Nobody holds the channel any more: it is closed, and its id is void.
+    pub fn release_channel(&mut self, id: ChannelId) {
+        let usable = self.usable(id).is_ok();
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        channel.released = true;
+        if usable {
+            // A close has no field that could fail to encode.
+            let _ = self.send_channel_close(id, None);
+        }
+        self.channels.forget_if_done(id);
+    }
+
+    fn send_channel_close(&mut self, id: ChannelId, request: Option<RequestId>) -> Result<(), Error> {
+        self.flush_acks(id);
+        let close = channel::Close {
+            reply_code: ReplyCode::REPLY_SUCCESS,
+            reply_text: ShortStr::EMPTY,
+            class_id: 0,
+            method_id: 0,
+        };
+        // Its answer must be read.
+        let consumers = self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id);
+        let freed = consumers.map(|(_, consumer)| consumer.stop_counting()).sum();
+        self.unbuffer(freed);
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
+        channel.state = ChannelState::Closing;
+        channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
+        let number = channel.number;
+        put_method(self.tail_of(id), number, &close)?;
+        Ok(())
+    }
+
+    /// Why the channel is closed, if it is.
+    #[must_use]
+    pub fn channel_error(&self, id: ChannelId) -> Option<Error> {
+        match self.channels.get(id) {
+            Some(channel) => channel.check_open().err(),
+            None => Some(Error::new(ErrorKind::ChannelNotOpen)),
+        }
+    }
+
+    // ---- requests ----------------------------------------------------------------------------------------------
+
+    /// Sends a method of the classes exchange, queue, tx, confirm and access, or one of `basic.qos`, `basic.get`,
+    /// `basic.recover`, `basic.recover-async` and `channel.flow`. `None`: there will be no reply, because of `nowait` or
+    /// of the method's nature. Without a `timeout` the configuration's call time-out holds.
+    ///
+    /// # Errors
+    /// If the channel is closed, or the method does not fit into a frame, or has an operation of its own here.
+    pub fn request<'a>(
+        &mut self,
+        id: ChannelId,
+        method: impl Into<Method<'a>>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<RequestId>, Error> {
+        let method = method.into();
+        let name = method.name();
+        let reply = match expected(&method) {
+            Expect::Reply(reply) => Some(reply),
+            Expect::Nothing => None,
+            Expect::Elsewhere => {
+                return Err(Error::new(ErrorKind::Internal("this method has an operation of its own")));
+            }
+        };
+        self.usable(id).map_err(|error| error.during(name))?;
+        self.flush_acks(id);
+        self.send(id, &method).map_err(|error| error.during(name))?;
+        self.note_effects(id, &method);
+        let Some(reply) = reply else { return Ok(None) };
+        let request = self.calls.insert(name, Some(timeout.unwrap_or(self.config.timeouts.call)));
+        let about = match &method {
+            Method::Basic(basic::Method::Get(get)) => About::Get { no_ack: get.no_ack },
+            _ => About::Nothing,
+        };
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.pending.push_back(Pending { reply, request: Some(request), about });
+        }
+        Ok(Some(request))
+    }
+
+    /// What a method changes in the channel from the moment it is sent.
+    fn note_effects(&mut self, id: ChannelId, method: &Method<'_>) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        match method {
+            // The broker closes a channel that is to change from one to the other: what waits for confirms hears of it.
+            Method::Confirm(confirm::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
+                channel.mode = Mode::Confirm(Box::default());
+            }
+            Method::Tx(tx::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
+                channel.mode = Mode::Transaction;
+            }
+            Method::Basic(basic::Method::Qos(qos)) if !qos.global => {
+                channel.prefetch = Some(qos.prefetch_count);
+                channel.qos = Some(qos.prefetch_count);
+            }
+            Method::Basic(basic::Method::Recover(_)) => {
+                channel.recovering += 1;
+                self.invalidate_deliveries(id);
+            }
+            Method::Basic(basic::Method::RecoverAsync(_)) => self.invalidate_deliveries(id),
+            _ => {}
+        }
+    }
+
+    /// The broker requeues all that is not settled: the tags are void, and what waits in the consumers' queues comes
+    /// again.
+    fn invalidate_deliveries(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.epoch += 1;
+            channel.unsettled.invalidate();
+        }
+        let mut freed = 0;
+        for (_, consumer) in
+            self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack)
+        {
+            freed += consumer.forget_deliveries();
+        }
+        self.unbuffer(freed);
+    }
+
+    // ---- consumers ---------------------------------------------------------------------------------------------
+
+    /// Starts a consumer. Its prefetch is told to the broker in the same step, where it is not known to it.
+    ///
+    /// # Errors
+    /// If the channel is closed, or its tag is in use on the channel: the broker would close the connection for that.
+    pub fn consume(
+        &mut self,
+        id: ChannelId,
+        consume: &Consume<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
+        const NAME: &str = "basic.consume";
+        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
+        self.usable(id).map_err(|error| error.during(NAME))?;
+        let default = self.config.prefetch;
+        let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
+        let tag = if consume.consumer_tag.is_empty() {
+            loop {
+                self.next_consumer = self.next_consumer.wrapping_add(1);
+                let tag = format!("ctag-{}.{}", channel.number, self.next_consumer);
+                if !channel.consumers.contains_key(&*tag) {
+                    break tag;
+                }
+            }
+        } else {
+            let tag = consume.consumer_tag.to_str().map_err(|_| Error::invalid("a consumer tag has to be UTF-8"))?;
+            if channel.consumers.contains_key(tag) {
+                return Err(Error::new(ErrorKind::DuplicateConsumerTag(tag.to_owned())).during(NAME));
+            }
+            tag.to_owned()
+        };
+        let prefetch = consume.prefetch.or(channel.qos).unwrap_or(default);
+        let told = channel.prefetch;
+        self.flush_acks(id);
+        if !consume.no_ack && told != Some(prefetch) {
+            self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count: prefetch, global: false }.into())?;
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.prefetch = Some(prefetch);
+                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
+            }
+        }
+        let method = basic::Consume {
+            queue: consume.queue,
+            consumer_tag: ShortStr::new(&tag)?,
+            no_local: consume.no_local,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            nowait: false,
+            arguments: consume.arguments,
+        };
+        self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let generation = self.next_generation;
+        let index = self.consumers.insert(Consumer::new(generation, id, &tag, consume.no_ack, prefetch));
+        // A slab of 2^32 slots does not fit into memory.
+        let consumer = ConsumerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation };
+        let request = self.calls.insert(NAME, Some(timeout.unwrap_or(self.config.timeouts.call)));
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.consumers.insert(tag.into(), consumer);
+            let reply = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Consume(consumer) });
+        }
+        Ok(request)
+    }
+
+    /// The consumer's tag.
+    #[must_use]
+    pub fn consumer_tag(&self, id: ConsumerId) -> &str {
+        self.consumers
+            .get(id.index())
+            .filter(|consumer| consumer.generation == id.generation)
+            .map_or("", |consumer| &*consumer.tag)
+    }
+
+    /// Cancels a consumer. What has been delivered to it stays readable.
+    ///
+    /// # Errors
+    /// If it has ended, or the channel is closed.
+    pub fn cancel(&mut self, id: ConsumerId, timeout: Option<Duration>) -> Result<RequestId, Error> {
+        let consumer = self.consumer_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
+        let channel = consumer.channel;
+        let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
+        match self.send_cancel(channel, id, Some(request)) {
+            Ok(()) => Ok(request),
+            Err(error) => {
+                self.calls.abandon(request);
+                Err(error.during("basic.cancel"))
+            }
+        }
+    }
+
+    /// Cancels by tag; a tag that is not in use is no error, at RabbitMQ.
+    ///
+    /// # Errors
+    /// If the channel is closed.
+    pub fn cancel_tag(
+        &mut self,
+        id: ChannelId,
+        tag: ShortStr<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
+        let consumer = tag.to_str().ok().and_then(|tag| self.usable(id).ok()?.consumers.get(tag).copied());
+        if let Some(consumer) = consumer {
+            return self.cancel(consumer, timeout);
+        }
+        self.usable(id)?;
+        self.flush_acks(id);
+        self.send(id, &basic::Cancel { consumer_tag: tag, nowait: false }.into())?;
+        let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
+        if let Some(channel) = self.channels.get_mut(id) {
+            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
+        }
+        Ok(request)
+    }
+
+    fn send_cancel(&mut self, channel: ChannelId, id: ConsumerId, request: Option<RequestId>) -> Result<(), Error> {
+        self.usable(channel)?;
+        self.flush_acks(channel);
+        let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
+        if consumer.state == ConsumerState::Ended {
+            // The broker has cancelled it already.
+            self.answer(request, Ok(Reply::Done));
+            return Ok(());
+        }
+        consumer.state = ConsumerState::Cancelling;
+        let tag = consumer.tag.clone();
+        // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
+        let freed = consumer.stop_counting();
+        self.unbuffer(freed);
+        self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
+        if let Some(channel) = self.channels.get_mut(channel) {
+            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request, about: About::Cancel(id) });
+        }
+        Ok(())
+    }
+
+    /// Nobody holds the consumer any more: it is cancelled, and what it had buffered is requeued.
+    pub fn release_consumer(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumer_mut(id) else { return };
+        consumer.released = true;
+        let (channel, state) = (consumer.channel, consumer.state);
+        let (unread, freed) = consumer.take_all();
+        self.unbuffer(freed);
+        if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
+            // Fails only where the channel or the connection is closed, and the consumer with it.
+            let _ = self.send_cancel(channel, id, None);
+        }
+        for item in unread {
+            match item {
+                Item::Delivery(delivery) if delivery.needs_settling() => self.requeue(delivery.delivery_tag()),
+                Item::Bad(error) => {
+                    if let ErrorKind::BadDelivery { delivery_tag, .. } = error.kind() {
+                        self.requeue(*delivery_tag);
+                    }
+                }
+                Item::Delivery(_) => {}
+            }
+        }
+        if state == ConsumerState::Ended {
+            self.forget_consumer(id);
+        }
+    }
+
+    // ---- helpers -----------------------------------------------------------------------------------------------
+
+    /// The connection takes new work.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        if self.is_open() { Ok(()) } else { Err(self.not_open()) }
+    }
+
+    /// A channel that takes new work, of a connection that does.
+    #[inline]
+    pub(super) fn usable(&mut self, id: ChannelId) -> Result<&mut Channel, Error> {
+        if !self.is_open() {
+            // The channel's own story comes first: it may have ended before the connection.
+            let told = self.channels.get(id).and_then(|channel| channel.check_open().err());
+            return Err(told.unwrap_or_else(|| self.not_open()));
+        }
+        self.channels.usable(id)
+    }
+
+    /// Sends a method behind whatever the channel has to send.
+    fn send(&mut self, id: ChannelId, method: &Method<'_>) -> Result<(), Error> {
+        let frame_max = self.frame_max as usize;
+        let Some(channel) = self.channels.get(id) else { return Ok(()) };
+        let number = channel.number;
+        let tail = self.tail_of(id);
+        let start = tail.len();
+        crate::method::put_any(tail, number, method)?;
+        let size = tail.len() - start;
+        if frame_max != 0 && size > frame_max {
+            // A method cannot be split over frames (0-9-1 §4.2.4).
+            tail.truncate(start);
+            return Err(Error::invalid(format!(
+                "it needs a frame of {size} bytes, and at most {frame_max} are agreed on"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The reply to a method.
+fn expected(method: &Method<'_>) -> Expect {
+    use Method as M;
+    let (class, id) = (method.class_id(), method.method_id());
+    let unless = |nowait: bool| if nowait { Expect::Nothing } else { Expect::Reply((class, id + 1)) };
+    match method {
+        M::Exchange(exchange::Method::Declare(method)) => unless(method.nowait),
+        M::Exchange(exchange::Method::Delete(method)) => unless(method.nowait),
+        M::Exchange(exchange::Method::Bind(method)) => unless(method.nowait),
+        // The one reply that is not its method's number plus one.
+        M::Exchange(exchange::Method::Unbind(method)) if !method.nowait => {
+            Expect::Reply((exchange::UnbindOk::CLASS_ID, exchange::UnbindOk::METHOD_ID))
+        }
+        M::Queue(queue::Method::Declare(method)) => unless(method.nowait),
+        M::Queue(queue::Method::Bind(method)) => unless(method.nowait),
+        M::Queue(queue::Method::Purge(method)) => unless(method.nowait),
+        M::Queue(queue::Method::Delete(method)) => unless(method.nowait),
+        M::Basic(basic::Method::Get(_)) => Expect::Reply(GET_OK),
+        M::Confirm(confirm::Method::Select(method)) => unless(method.nowait),
+        M::Channel(channel::Method::Flow(_))
+        | M::Access(access::Method::Request(_))
+        | M::Queue(queue::Method::Unbind(_))
+        | M::Basic(basic::Method::Qos(_) | basic::Method::Recover(_))
+        | M::Tx(tx::Method::Select(_) | tx::Method::Commit(_) | tx::Method::Rollback(_)) => unless(false),
+        M::Exchange(exchange::Method::Unbind(_)) | M::Basic(basic::Method::RecoverAsync(_)) => Expect::Nothing,
+        _ => Expect::Elsewhere,
+    }
+}
