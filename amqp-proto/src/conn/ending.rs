@@ -67,6 +67,8 @@ impl Connection {
         // A close has no field that could fail to encode.
         let _ = put_method(self.out.tail(), 0, &close);
         self.phase = Phase::Closing;
+        // Nothing follows close, not even a heartbeat, and the phase has a deadline of its own.
+        self.heartbeats = None;
     }
 
     /// The broker broke the protocol: it is told why, if it can be, and the connection ends.

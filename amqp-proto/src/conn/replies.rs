@@ -121,7 +121,7 @@ impl Connection {
         let tag = cancel.consumer_tag.to_string_lossy();
         let consumer = channel.consumers.get(&*tag).copied();
         let number = channel.number;
-        if !cancel.nowait && self.is_open() {
+        if !cancel.nowait && self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
         }
         if let Some(consumer) = consumer {
@@ -135,7 +135,8 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.stopped = !active;
         let number = channel.number;
-        if self.is_open() {
+        // Nothing follows channel.close.
+        if self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
         }
         self.resolve_room();

@@ -338,8 +338,8 @@ impl Peer {
     }
 
     /// What was written so far and not looked at, without a turn.
-    pub(crate) fn names_written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.frames).iter().map(Sent::name).collect()
+    pub(crate) fn frames_written(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.frames).into()
     }
 
     /// The client has sent exactly this method.

@@ -192,8 +192,8 @@ fn c7_a_small_message_overtakes_a_large_one_of_another_channel() {
         peer.write(usize::MAX);
         peer.connection.publish(two, &publish("q", &none, b"small")).unwrap();
         peer.write(usize::MAX);
-        let started = peer.names_written();
-        let small = started.iter().position(|name| name == "2 body").expect("the small one has left");
+        let started = peer.frames_written();
+        let small = started.iter().position(|sent| sent.name() == "2 body").expect("the small one has left");
         assert!(small < started.len() && started.len() < 20, "{frame_max}: {}", started.len());
         full(&mut peer, one);
         let rest = peer.sent();
