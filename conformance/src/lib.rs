@@ -13,7 +13,9 @@ pub mod node;
 pub mod peer;
 pub mod proxy;
 pub mod raw;
+pub mod suite;
 pub mod wait;
 
 pub use failure::{Failure, Result};
 pub use node::{Install, Node, Options};
+pub use suite::{Case, Context};

@@ -1,0 +1,97 @@
+//! A case: a name, a time limit, and the function that may fail.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::Context;
+
+/// How long a case may take unless it says otherwise.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A case that runs.
+pub type CaseFuture = Pin<Box<dyn Future<Output = CaseResult>>>;
+
+/// How a case ended: with a verdict, or with a message about what went wrong.
+pub type CaseResult = Result<Verdict, String>;
+
+/// How a case that found nothing wrong ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All was as it should be.
+    Passed,
+    /// It does not apply, for the reason that is given: to this broker's version, for example.
+    Skipped(String),
+}
+
+/// A named case. [`cases!`](crate::cases) makes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub(super) group: &'static str,
+    pub(super) name: &'static str,
+    pub(super) limit: Duration,
+    pub(super) run: fn(Context) -> CaseFuture,
+}
+
+impl Case {
+    /// A case named `name` in the module `path`, whose last part becomes its group.
+    pub fn new(path: &'static str, name: &'static str, run: fn(Context) -> CaseFuture) -> Self {
+        let group = path.rsplit("::").next().unwrap_or(path);
+        Self { group, name, limit: LIMIT, run }
+    }
+
+    /// Gives it another time limit than a minute.
+    #[must_use]
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+}
+
+/// What a case may return: nothing, a [`Verdict`], or a `Result` of one of these, so that it can use `?`.
+pub trait Outcome {
+    /// The verdict, or why the case failed.
+    ///
+    /// # Errors
+    /// If the case failed.
+    fn into_result(self) -> CaseResult;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> CaseResult {
+        Ok(Verdict::Passed)
+    }
+}
+
+impl Outcome for Verdict {
+    fn into_result(self) -> CaseResult {
+        Ok(self)
+    }
+}
+
+impl<T: Outcome, E: Debug> Outcome for Result<T, E> {
+    fn into_result(self) -> CaseResult {
+        match self {
+            Ok(outcome) => outcome.into_result(),
+            Err(error) => Err(format!("{error:?}")),
+        }
+    }
+}
+
+/// Lists the cases of a file: `cases! { first_case, slow_case within 120 }`, where the number is a time limit in
+/// seconds.
+///
+/// It makes the function `cases()` that `suite/mod.rs` collects. A case that is not listed is dead code, and the
+/// compiler says so.
+#[macro_export]
+macro_rules! cases {
+    ($($name:ident $(within $seconds:literal)?),* $(,)?) => {
+        pub(crate) fn cases() -> Vec<$crate::Case> {
+            vec![$(
+                $crate::Case::new(module_path!(), stringify!($name), |context| {
+                    Box::pin(async move { $crate::suite::Outcome::into_result($name(context).await) })
+                })$(.within($seconds))?
+            ),*]
+        }
+    };
+}

@@ -1,0 +1,26 @@
+//! The cases that every adapter must pass, on every broker. One file per subject, each with its list on top.
+//!
+//! This folder is included by each adapter's test binary (`tests/tokio.rs` and so on), beside a module `facade` with
+//! these names:
+//!
+//! - what the adapter exports: `connect`, `Connection`, `Channel` and the rest of the client's API
+//! - `block_on(future)`: runs a case; what it spawns gets on even while the case blocks its thread
+//! - `spawn(future)`: runs concurrently; awaiting what it returns gives the result, or goes on with its panic
+//! - `sleep(duration)`
+//! - `timeout(duration, future)`: `Err(Elapsed)` if the future takes longer. A blocking adapter can say so only
+//!   afterwards, so this is for things that must end, not for giving up on things that do not.
+//!
+//! A case is an `async fn(Context)`, listed in the file's `cases!`. A blocking adapter's futures are always ready,
+//! so a case must not count on `join!` or `select!` to run two things at a time: it spawns them.
+//!
+//! The name of a case that shows a statement of `docs/acceptance.md` begins with its number: `r4_...`, `f26_...`.
+
+use conformance::Case;
+
+mod facade_works;
+mod smoke;
+
+/// All cases.
+pub(crate) fn cases() -> Vec<Case> {
+    [facade_works::cases(), smoke::cases()].concat()
+}
