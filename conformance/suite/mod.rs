@@ -17,10 +17,12 @@
 
 use conformance::Case;
 
+mod connect;
 mod facade_works;
 mod smoke;
+mod support;
 
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
-    [facade_works::cases(), smoke::cases()].concat()
+    [connect::cases(), facade_works::cases(), smoke::cases()].concat()
 }
