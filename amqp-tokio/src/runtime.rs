@@ -58,8 +58,8 @@ async fn connect_tcp(address: &Address, options: &TcpOptions) -> io::Result<TcpS
         if let Some(bytes) = options.receive_buffer_size {
             socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
         }
-        if options.keepalive.is_some() {
-            socket.set_keepalive(true)?;
+        if let Some(idle) = options.keepalive {
+            socket2::SockRef::from(&socket).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
         }
         match socket.connect(socket_address).await {
             Ok(stream) => {

@@ -1,1 +1,3 @@
-//! (placeholder)
+//! Benchmarks. [`codec`] has the workloads of the codec, the same for criterion and for counting instructions.
+
+pub mod codec;

@@ -49,7 +49,10 @@ impl Channel {
     /// Those of any [`Call`]; 406 if it had to be unused and is not.
     pub fn exchange_delete(&self, exchange: impl Into<ExchangeDelete>) -> Call<()> {
         let ExchangeDelete { exchange, if_unused, nowait } = exchange.into();
-        self.call(done, name(&exchange, "exchange.delete").map(|exchange| exchange::Delete { exchange, if_unused, nowait }))
+        self.call(
+            done,
+            name(&exchange, "exchange.delete").map(|exchange| exchange::Delete { exchange, if_unused, nowait }),
+        )
     }
 
     /// Binds the exchange `destination` to the exchange `source`: what `source` routes by this binding goes on to

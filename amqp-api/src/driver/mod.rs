@@ -10,7 +10,7 @@
 //! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
-//! The session works on a [`Shared`] that outlives it: handles know nothing of sockets.
+//! The session works on state (`shared`) that outlives it: handles know nothing of sockets.
 
 mod dial;
 mod io;
@@ -65,6 +65,6 @@ struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.visit(Touch::Nothing, |state| state.conn.abort());
+        self.0.visit(Touch::Nothing, |state| state.conn.handle_driver_gone());
     }
 }

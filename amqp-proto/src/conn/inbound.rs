@@ -97,6 +97,12 @@ impl Connection {
         self.lost(error.kind(), error.to_string());
     }
 
+    /// Whoever drove the connection has stopped before its end: its runtime was shut down, for example. Nothing happens
+    /// if it has ended.
+    pub fn handle_driver_gone(&mut self) {
+        self.lost(std::io::ErrorKind::ConnectionAborted, "the task that drove the connection was dropped".to_owned());
+    }
+
     fn lost(&mut self, kind: std::io::ErrorKind, text: String) {
         self.end(Err(Error::new(ErrorKind::ConnectionLost { kind, text })));
         self.out = super::Outbound::new();

@@ -135,3 +135,18 @@ impl Field<'_> for ReplyCode {
         self.0.put(writer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_a_code_is_and_whether_it_passes() {
+        let all = (0..=u16::MAX).map(ReplyCode).filter(|code| code.name().is_some());
+        let users: Vec<u16> = all.clone().filter(|code| code.is_users_fault()).map(u16::from).collect();
+        let passing: Vec<u16> = all.clone().filter(|code| code.is_transient()).map(u16::from).collect();
+        assert_eq!(users, [311, 312, 313, 402, 403, 404, 406, 530, 540]);
+        assert_eq!(passing, [320, 405, 506, 541]);
+        assert_eq!(all.count(), 19);
+    }
+}

@@ -33,12 +33,22 @@ fn check_entries<'a, E: Mode>(content: &'a [u8], depth: u8, form: &mut Form) -> 
     let mut rest = content;
     while !rest.is_empty() {
         let (after, key) = short_string().process::<OutputM<Emit, E, Complete>>(rest)?;
-        if key.to_str().is_err() {
+        if !is_utf8(key.as_bytes()) {
             return Err(fail::<E>(rest, DecodeErrorKind::KeyNotUtf8));
         }
         rest = check_value::<E>(after, depth, form)?;
     }
     Ok(())
+}
+
+/// `str::from_utf8`, but at once for short ASCII, which keys are.
+#[inline]
+fn is_utf8(key: &[u8]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = key.as_chunks::<8>();
+    let ascii = words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) & HIGH_BITS == 0
+        && rest.iter().fold(0, |all, octet| all | octet) < 0x80;
+    ascii || std::str::from_utf8(key).is_ok()
 }
 
 /// Checks the values of an array that stands `depth` deep.
@@ -51,7 +61,7 @@ fn check_values<'a, E: Mode>(content: &'a [u8], depth: u8, form: &mut Form) -> R
 }
 
 /// Checks one value in a container that stands `depth` deep, and gives what follows it.
-#[inline]
+#[inline(always)]
 fn check_value<'a, E: Mode>(input: &'a [u8], depth: u8, form: &mut Form) -> Result<&'a [u8], Failed<'a, E>> {
     let (rest, tag) = octet().process::<OutputM<Emit, E, Complete>>(input)?;
     let size = match tag {

@@ -44,7 +44,7 @@ pub(crate) use reader::{Field, FieldChecker, Reader};
 pub use strings::{LongStr, ShortStr};
 pub use table::{FieldTable, TableIter, TableRef};
 pub use value::{FieldValue, ValueRef};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Sink, Writer, put_entry};
 
 /// The deepest nesting of field tables and arrays: 32, the outermost table counting as one.
 ///

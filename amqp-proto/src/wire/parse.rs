@@ -1,13 +1,15 @@
-//! Parsers of the primitives, with nom, over complete input.
+//! Parsers of the primitives, for nom, over complete input.
+//!
+//! Numbers, [`Take`] and [`LengthData`] are what `be_u32`, `take` and `length_data` of nom are. But those go through
+//! nom's methods on slices, which are not inlined across crates, and each call costs more than the parsing.
 //!
 //! They are run without making errors ([`value`]), because that is fastest; where one fails, a cold path runs it again
 //! and keeps the error ([`emit_errors`]), which says where and why.
 
-use nom::bytes::take;
+use std::marker::PhantomData;
+
 use nom::error::{ErrorKind, ParseError};
-use nom::multi::length_data;
-use nom::number::{be_u8, be_u16, be_u32, be_u64};
-use nom::{Check, Complete, Emit, Mode, OutputM, OutputMode, PResult, Parser};
+use nom::{Check, Complete, Emit, Mode, OutputM, OutputMode, PResult, Parser, ToUsize};
 
 use super::check::{Checked, check_table};
 use super::error::DecodeErrorKind;
@@ -71,41 +73,87 @@ where
     }
 }
 
-#[inline(always)]
-pub(super) fn octet<'a>() -> impl Parser<&'a [u8], Output = u8, Error = Failure<'a>> {
-    be_u8()
+/// Octets, as many as its number says.
+struct Take(usize);
+
+impl<'a> Parser<&'a [u8]> for Take {
+    type Output = &'a [u8];
+    type Error = Failure<'a>;
+
+    #[inline(always)]
+    fn process<OM: OutputMode>(&mut self, input: &'a [u8]) -> PResult<OM, &'a [u8], &'a [u8], Failure<'a>> {
+        match input.split_at_checked(self.0) {
+            Some((taken, rest)) => Ok((rest, OM::Output::bind(|| taken))),
+            None => Err(fail::<OM::Error>(input, DecodeErrorKind::Truncated)),
+        }
+    }
 }
 
-#[inline(always)]
-pub(super) fn short<'a>() -> impl Parser<&'a [u8], Output = u16, Error = Failure<'a>> {
-    be_u16()
+/// A length, and as many octets.
+struct LengthData<P>(P);
+
+impl<'a, P> Parser<&'a [u8]> for LengthData<P>
+where
+    P: Parser<&'a [u8], Output: ToUsize, Error = Failure<'a>>,
+{
+    type Output = &'a [u8];
+    type Error = Failure<'a>;
+
+    #[inline(always)]
+    fn process<OM: OutputMode>(&mut self, input: &'a [u8]) -> PResult<OM, &'a [u8], &'a [u8], Failure<'a>> {
+        let (rest, len) = self.0.process::<OutputM<Emit, OM::Error, OM::Incomplete>>(input)?;
+        Take(len.to_usize()).process::<OM>(rest)
+    }
 }
 
-#[inline(always)]
-pub(super) fn long<'a>() -> impl Parser<&'a [u8], Output = u32, Error = Failure<'a>> {
-    be_u32()
+/// A number, its most significant octet first.
+struct Number<N>(PhantomData<N>);
+
+/// The parser of a number, by the specification's name of its type.
+macro_rules! number {
+    ($($name:ident: $type:ty;)*) => {$(
+        impl<'a> Parser<&'a [u8]> for Number<$type> {
+            type Output = $type;
+            type Error = Failure<'a>;
+
+            #[inline(always)]
+            fn process<OM: OutputMode>(&mut self, input: &'a [u8]) -> PResult<OM, &'a [u8], $type, Failure<'a>> {
+                match input.split_first_chunk() {
+                    Some((octets, rest)) => Ok((rest, OM::Output::bind(|| <$type>::from_be_bytes(*octets)))),
+                    None => Err(fail::<OM::Error>(input, DecodeErrorKind::Truncated)),
+                }
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn $name<'a>() -> impl Parser<&'a [u8], Output = $type, Error = Failure<'a>> {
+            Number::<$type>(PhantomData)
+        }
+    )*};
 }
 
-#[inline(always)]
-pub(super) fn longlong<'a>() -> impl Parser<&'a [u8], Output = u64, Error = Failure<'a>> {
-    be_u64()
+number! {
+    octet: u8;
+    short: u16;
+    long: u32;
+    longlong: u64;
 }
 
 #[inline(always)]
 pub(super) fn octets<'a>(count: usize) -> impl Parser<&'a [u8], Output = &'a [u8], Error = Failure<'a>> {
-    take(count)
+    Take(count)
 }
 
 /// 0-9-1 §4.2.5.3
 #[inline(always)]
 pub(super) fn short_string<'a>() -> impl Parser<&'a [u8], Output = ShortStr<'a>, Error = Failure<'a>> {
-    length_data(octet()).map(ShortStr::from_wire)
+    LengthData(octet()).map(ShortStr::from_wire)
 }
 
 /// 0-9-1 §4.2.5.3
 #[inline(always)]
 pub(super) fn long_bytes<'a>() -> impl Parser<&'a [u8], Output = &'a [u8], Error = Failure<'a>> {
-    length_data(long())
+    LengthData(long())
 }
 
 #[inline(always)]

@@ -148,3 +148,32 @@ fn floor_char_boundary(text: &str, max: usize) -> usize {
     }
     (0..=max).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_text_is_cut_between_characters() {
+        let text = "ü".repeat(200);
+        let cut = ShortStr::truncated(&text);
+        assert_eq!(cut.len(), 254);
+        assert_eq!(cut.to_str(), Ok("ü".repeat(127).as_str()));
+        assert_eq!(ShortStr::truncated("short"), "short");
+        assert_eq!(ShortStr::truncated(&"x".repeat(300)).len(), 255);
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf_8_is_an_error_only_when_its_text_is_asked_for() {
+        let name = ShortStr::from_bytes(b"a\xFF").unwrap();
+        assert!(name.to_str().is_err());
+        assert_eq!(name.to_string_lossy(), "a\u{FFFD}");
+        assert_eq!(format!("{name} {name:?}"), "a\u{FFFD} \"a\u{FFFD}\"");
+        assert_eq!(name.as_bytes(), b"a\xFF");
+    }
+
+    #[test]
+    fn a_long_string_is_printed_as_text() {
+        assert_eq!(format!("{:?}", LongStr(b"PLAIN")), "\"PLAIN\"");
+    }
+}

@@ -10,7 +10,7 @@ use super::error::{DecodeError, EncodeError};
 use super::parse::{TableContent, emit_errors, short_string, value};
 use super::strings::ShortStr;
 use super::value::{FieldValue, ValueRef, read_value};
-use super::writer::{put_short_string, put_value};
+use super::writer::put_entry;
 
 /// What the bytes of a table are, beside valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,9 @@ impl Form {
         if self == Self::AsReceived { self } else { Self::Canonical }
     }
 }
+
+/// Room that a table gets with its first entry, in bytes: most need no more.
+const FIRST_CAPACITY: usize = 128;
 
 /// A field table of one's own: client properties, arguments, headers.
 ///
@@ -79,8 +82,10 @@ impl FieldTable {
         let key = ShortStr::new(key)?;
         let old = self.as_ref().find(key);
         let end = self.entries.len();
-        put_short_string(&mut self.entries, key);
-        let put = put_value(&mut self.entries, value, 1).and_then(|()| match u32::try_from(self.entries.len()) {
+        if end == 0 {
+            self.entries.reserve(FIRST_CAPACITY);
+        }
+        let put = put_entry(&mut self.entries, key, value).and_then(|()| match u32::try_from(self.entries.len()) {
             Ok(_) => Ok(()),
             Err(_) => Err(EncodeError::over_u32(self.entries.len())),
         });
@@ -216,6 +221,12 @@ impl<'a> TableRef<'a> {
         Self { entries, form: form.of_nested() }
     }
 
+    /// Entries that we wrote.
+    #[inline]
+    pub(crate) fn written(entries: &'a [u8]) -> Self {
+        Self { entries, form: Form::Canonical }
+    }
+
     /// A table of these bytes: its entries, without the length before them.
     ///
     /// # Errors
@@ -316,7 +327,7 @@ impl<'a> TableRef<'a> {
     }
 
     /// From where to where the first entry of this key reaches.
-    pub(super) fn find(&self, key: ShortStr<'_>) -> Option<(usize, usize)> {
+    pub(crate) fn find(&self, key: ShortStr<'_>) -> Option<(usize, usize)> {
         let mut iter = self.iter();
         loop {
             let start = self.entries.len() - iter.rest.len();

@@ -125,11 +125,13 @@ impl<'a> PropertiesRef<'a> {
     /// Decodes flags and properties, all of `bytes`.
     #[inline]
     pub(in crate::method) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        match read_flags(&mut reader).and_then(|flags| Self::read(flags, &mut reader)) {
-            Some(properties) if reader.rest().is_empty() => Ok(properties),
-            _ => Err(explain(bytes)),
+        if let Some((flags, mut reader)) = read_flags(bytes)
+            && let Some(properties) = Self::read(flags, &mut reader)
+            && reader.rest().is_empty()
+        {
+            return Ok(properties);
         }
+        Err(explain(bytes))
     }
 
     /// A copy that does not borrow.
@@ -160,23 +162,26 @@ impl<'a> PropertiesRef<'a> {
     }
 }
 
-/// Reads the flags. More words of them may follow, for properties that 0-9-1 does not have. (0-9-1 §4.2.6.1)
+/// Reads the flags, and gives a reader of what follows them. More words of flags may follow the first, for properties
+/// that 0-9-1 does not have. (0-9-1 §4.2.6.1)
 #[inline]
-fn read_flags(reader: &mut Reader<'_>) -> Option<u16> {
+fn read_flags(bytes: &[u8]) -> Option<(u16, Reader<'_>)> {
+    let mut reader = Reader::new(bytes);
     let flags: u16 = reader.read()?;
     if flags & (CONTINUED | UNDEFINED) != 0 {
-        return read_more_flags(flags, reader);
+        return read_more_flags(flags, reader.rest());
     }
-    Some(flags)
+    Some((flags, reader))
 }
 
 #[cold]
-fn read_more_flags(first: u16, reader: &mut Reader<'_>) -> Option<u16> {
+fn read_more_flags(first: u16, rest: &[u8]) -> Option<(u16, Reader<'_>)> {
+    let mut reader = Reader::new(rest);
     let mut word = first & (CONTINUED | UNDEFINED);
     while word == CONTINUED {
         word = reader.read()?;
     }
-    (word == 0).then_some(first & !CONTINUED)
+    (word == 0).then_some((first & !CONTINUED, reader))
 }
 
 /// Why these flags and properties do not decode.

@@ -6,7 +6,13 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::decoded::{PROPERTIES, PropertiesRef, flag};
-use crate::wire::{EncodeError, FieldChecker, FieldTable, FieldValue, Reader, ShortStr, WireType};
+use crate::wire::{EncodeError, FieldTable, FieldValue, Reader, ShortStr, Sink, TableRef, WireType, put_entry};
+
+/// The flag of the first property; the next one's is half of it, and so on.
+const FIRST: u16 = 1 << 15;
+
+/// Room that is made when headers do not fit beside the other properties, in bytes: most messages need no more.
+const HEADERS_ROOM: usize = 128;
 
 /// The properties of a message to be published.
 ///
@@ -83,17 +89,17 @@ impl Properties {
 
     /// Sets the delivery mode: 1 is transient, 2 is persistent.
     pub fn set_delivery_mode(&mut self, mode: u8) {
-        self.set(flag::DELIVERY_MODE, &[], &[mode]);
+        self.set(flag::DELIVERY_MODE, [mode], &[]);
     }
 
     /// Sets the priority, 0 to 255.
     pub fn set_priority(&mut self, priority: u8) {
-        self.set(flag::PRIORITY, &[], &[priority]);
+        self.set(flag::PRIORITY, [priority], &[]);
     }
 
     /// Sets the timestamp: seconds since 1970-01-01 UTC.
     pub fn set_timestamp(&mut self, seconds: u64) {
-        self.set(flag::TIMESTAMP, &[], &seconds.to_be_bytes());
+        self.set(flag::TIMESTAMP, seconds.to_be_bytes(), &[]);
     }
 
     /// Sets all the headers.
@@ -103,7 +109,7 @@ impl Properties {
     pub fn set_headers(&mut self, headers: impl Borrow<FieldTable>) -> Result<(), EncodeError> {
         let headers = headers.borrow().as_ref();
         let size = headers.encodable_size()?;
-        self.set(flag::HEADERS, &size.to_be_bytes(), headers.as_wire());
+        self.set(flag::HEADERS, size.to_be_bytes(), headers.as_wire());
         Ok(())
     }
 
@@ -112,9 +118,48 @@ impl Properties {
     /// # Errors
     /// As of [`FieldTable::insert`]. The headers are then unchanged.
     pub fn insert_header(&mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Result<(), EncodeError> {
-        let mut headers = self.view().headers.map(|headers| headers.to_owned()).unwrap_or_default();
-        headers.insert(key, value)?;
-        self.set_headers(&headers)
+        self.put_header(ShortStr::new(key.as_ref())?, &value.into())
+    }
+
+    fn put_header(&mut self, key: ShortStr<'_>, value: &FieldValue) -> Result<(), EncodeError> {
+        let (start, stop) = self.place_of(flag::HEADERS);
+        let old = self.fields.get(start + 4..stop).and_then(|entries| TableRef::written(entries).find(key));
+        // The entry is written behind everything, with a length before it if it is the first, and then put in its place.
+        let end = self.fields.len();
+        if !self.fields.spilled() {
+            self.fields.reserve(HEADERS_ROOM);
+        }
+        if start == stop {
+            self.fields.put_few([0; 4]);
+        }
+        let size = put_entry(&mut self.fields, key, value).and_then(|()| {
+            let total = self.fields.len() - end + stop - start;
+            u32::try_from(total).map_err(|_| EncodeError::over_u32(total))
+        });
+        let size = match size {
+            Ok(total) => total - 4,
+            Err(error) => {
+                self.fields.truncate(end);
+                return Err(error);
+            }
+        };
+        let written = self.fields.len() - end;
+        let (place, old_len) = match old {
+            Some((from, to)) => (start + 4 + from, to - from),
+            None => (stop, 0),
+        };
+        if let Some(behind) = self.fields.get_mut(place..) {
+            behind.rotate_right(written);
+        }
+        if old_len > 0 {
+            self.fields.drain(place + written..place + written + old_len);
+        }
+        let size = size - u32::try_from(old_len).unwrap_or_default();
+        if let Some(field) = self.fields.get_mut(start..start + 4) {
+            field.copy_from_slice(&size.to_be_bytes());
+        }
+        self.flags |= flag::HEADERS;
+        Ok(())
     }
 
     /// The properties, decoded.
@@ -147,44 +192,52 @@ impl Properties {
 
     fn set_string(&mut self, flag: u16, text: &str) -> Result<(), EncodeError> {
         let text = ShortStr::new(text)?;
-        self.set(flag, &[text.len_octet()], text.as_bytes());
+        self.set(flag, [text.len_octet()], text.as_bytes());
         Ok(())
     }
 
     /// Puts a property, `head` and `tail`, in its place.
-    fn set(&mut self, flag: u16, head: &[u8], tail: &[u8]) {
+    fn set<const N: usize>(&mut self, flag: u16, head: [u8; N], tail: &[u8]) {
         let (start, stop) = self.place_of(flag);
         if start < stop {
             self.fields.drain(start..stop);
         }
-        self.fields.insert_from_slice(start, tail);
-        self.fields.insert_from_slice(start, head);
+        let end = self.fields.len();
+        self.fields.put_few(head);
+        if !tail.is_empty() {
+            self.fields.put(tail);
+        }
+        if start < end
+            && let Some(behind) = self.fields.get_mut(start..)
+        {
+            behind.rotate_right(N + tail.len());
+        }
         self.flags |= flag;
     }
 
     /// From where to where a property reaches, or would.
     fn place_of(&self, flag: u16) -> (usize, usize) {
-        let mut end = 0;
-        for property in PROPERTIES.iter().filter(|property| self.flags & property.flag != 0) {
-            if property.flag < flag {
-                break;
-            }
-            let start = end;
-            end = start + self.size_at(start, property.wire_type);
-            if property.flag == flag {
-                return (start, end);
-            }
+        // Higher bits come first.
+        let mut before = self.flags & !(flag | (flag - 1));
+        let mut start = 0;
+        while before != 0 {
+            let next = before.leading_zeros();
+            start += self.size_at(start, next);
+            before &= !(FIRST >> next);
         }
-        (end, end)
+        let size = if self.flags & flag == 0 { 0 } else { self.size_at(start, flag.leading_zeros()) };
+        (start, start + size)
     }
 
-    /// Bytes of the property that starts here.
-    fn size_at(&self, start: usize, wire_type: WireType) -> usize {
+    /// Bytes of the property that starts here, the one of this number. It is valid.
+    #[inline]
+    fn size_at(&self, start: usize, number: u32) -> usize {
         let rest = self.fields.get(start..).unwrap_or_default();
-        let mut checker = FieldChecker::new(rest);
-        match checker.check(wire_type) {
-            Ok(()) => rest.len() - checker.rest().len(),
-            Err(_) => 0,
+        match PROPERTIES.get(number as usize).map(|property| property.wire_type) {
+            Some(WireType::ShortStr) => 1 + rest.first().copied().map_or(0, usize::from),
+            Some(WireType::Table) => 4 + rest.first_chunk().copied().map_or(0, u32::from_be_bytes) as usize,
+            Some(WireType::Timestamp) => 8,
+            _ => 1,
         }
     }
 }

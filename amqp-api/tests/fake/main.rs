@@ -1,0 +1,15 @@
+//! The handles and the driver in a world without a network: an executor in virtual time (`world`), byte streams that
+//! answer as badly as they may (`wire`), and a scripted broker at their other end (`peer`). A seed decides everything.
+
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
+mod handles;
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod tools;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;
