@@ -17,12 +17,15 @@
 
 use conformance::Case;
 
+mod channels;
 mod connect;
 mod facade_works;
+mod handshake;
+mod heartbeat;
 mod smoke;
 mod support;
 
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
-    [connect::cases(), facade_works::cases(), smoke::cases()].concat()
+    [channels::cases(), connect::cases(), facade_works::cases(), handshake::cases(), heartbeat::cases(), smoke::cases()].concat()
 }
