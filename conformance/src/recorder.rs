@@ -68,7 +68,8 @@ impl Recorder {
     /// # Errors
     /// If they do not come within twenty seconds.
     pub fn await_frames(&self, direction: Direction, count: usize, is_one: impl Fn(&Frame) -> bool) -> Result<()> {
-        let seen = |frames: &[Recorded]| frames.iter().filter(|(way, frame)| *way == direction && is_one(frame)).count();
+        let seen =
+            |frames: &[Recorded]| frames.iter().filter(|(way, frame)| *way == direction && is_one(frame)).count();
         let waiting = self.tape.grown.wait_timeout_while(self.tape.frames(), PATIENCE, |frames| seen(frames) < count);
         let (frames, _) = waiting.unwrap_or_else(PoisonError::into_inner);
         match seen(&frames) {

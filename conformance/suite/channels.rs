@@ -7,7 +7,7 @@ use conformance::raw::args::Args;
 use conformance::raw::{Tune, id};
 use conformance::{Context, cases, wait};
 
-use crate::facade::{Channel, Consume, Error, Exchange, ErrorKind, Message, Qos, Queue, TimeoutReason, connect, spawn};
+use crate::facade::{Channel, Consume, Error, ErrorKind, Exchange, Message, Qos, Queue, TimeoutReason, connect, spawn};
 use crate::suite::support::{Result, SOON, assert_channel_closed, assert_connection_closed, named, open};
 
 cases! {
@@ -112,10 +112,7 @@ async fn a2_flow_may_be_switched_on_twice(context: Context) -> Result {
 }
 
 /// What RabbitMQ does not implement closes the connection, for all its channels.
-async fn is_not_implemented(
-    context: Context,
-    ask: impl AsyncFnOnce(&Channel) -> Result<(), Error>,
-) -> Result {
+async fn is_not_implemented(context: Context, ask: impl AsyncFnOnce(&Channel) -> Result<(), Error>) -> Result {
     let connection = open(&context).await?;
     let (channel, other) = (connection.channel().await?, connection.channel().await?);
     assert_connection_closed(&ask(&channel).await.unwrap_err(), 540);

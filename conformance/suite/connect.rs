@@ -251,7 +251,10 @@ async fn a1_no_channel_beyond_channel_max_and_numbers_are_used_again(context: Co
 async fn c1_a_refused_port_is_an_error(_: Context) -> Result {
     let address = refusing_address()?;
     let error = connect(format!("amqp://{address}")).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ConnectionLost { kind: io::ErrorKind::ConnectionRefused, .. }), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::ConnectionLost { kind: io::ErrorKind::ConnectionRefused, .. }),
+        "{error}"
+    );
     assert_eq!(error.origin(), Origin::Network);
     assert!(error.is_retryable());
     assert!(error.to_string().contains(&address.to_string()), "{error}");
@@ -311,7 +314,9 @@ async fn the_last_handle_dropped_closes_the_connection(context: Context) -> Resu
     wait::until_true(SOON, "the connection to go", || {
         context.node().connections_named(context.case()).is_ok_and(|all| all.is_empty())
     })?;
-    wait::until_true(SOON, "the exclusive queue to go", || context.node().queue(&exclusive).is_ok_and(|q| q.is_none()))?;
+    wait::until_true(SOON, "the exclusive queue to go", || {
+        context.node().queue(&exclusive).is_ok_and(|q| q.is_none())
+    })?;
     assert_eq!(context.node().queue(&context.name("queue"))?.map(|queue| queue.messages), Some(1));
     Ok(())
 }

@@ -9,7 +9,7 @@ use conformance::recorder::Recorder;
 use conformance::{Context, cases};
 
 use crate::facade::{Error, ErrorKind, Heartbeat, Origin, Queue, TimeoutReason, connect};
-use crate::suite::support::{Result, named};
+use crate::suite::support::{Result, await_queue, named};
 
 cases! {
     a13_an_idle_connection_sends_heartbeats_and_stays_open,
@@ -60,7 +60,7 @@ async fn a13_a_connection_that_only_sends_stays_open(context: Context) -> Result
         published += 1;
         crate::facade::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(channel.queue_declare(Queue::exclusive(&queue).passive()).await?.message_count, published);
+    await_queue(context.node(), &queue, "all that was published", |queue| queue.messages == published);
     Ok(connection.close().await?)
 }
 
