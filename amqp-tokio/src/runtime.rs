@@ -71,3 +71,18 @@ async fn connect_tcp(address: &Address, options: &TcpOptions) -> io::Result<TcpS
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a1_small_writes_leave_at_once_unless_the_configuration_says_otherwise() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+        let mut options = TcpOptions::default();
+        assert!(connect_tcp(&address, &options).await.unwrap().nodelay().unwrap());
+        options.nodelay = false;
+        assert!(!connect_tcp(&address, &options).await.unwrap().nodelay().unwrap());
+    }
+}

@@ -4,6 +4,7 @@
 //! - [`suite`] runs named cases against such a node, once per adapter, under a watchdog.
 //! - [`peer`] plays one side of a connection from a script: accept, expect, send, stall, half-close, reset.
 //! - [`proxy`] stands between a client and a broker and cuts, stalls or delays what passes.
+//! - [`recorder`] stands in the same place and keeps every frame.
 //! - [`raw`] writes and reads frames by hand, sharing no code with the crates under test.
 //!
 //! Nothing here knows the client: the adapters meet the suite in `tests/`, through a facade each.
@@ -13,6 +14,7 @@ pub mod node;
 pub mod peer;
 pub mod proxy;
 pub mod raw;
+pub mod recorder;
 pub mod suite;
 pub mod wait;
 

@@ -17,10 +17,27 @@
 
 use conformance::Case;
 
+mod channels;
+mod connect;
+mod consume;
 mod facade_works;
+mod handshake;
+mod heartbeat;
+mod put_back;
 mod smoke;
+mod support;
 
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
-    [facade_works::cases(), smoke::cases()].concat()
+    [
+        channels::cases(),
+        connect::cases(),
+        consume::cases(),
+        facade_works::cases(),
+        handshake::cases(),
+        heartbeat::cases(),
+        put_back::cases(),
+        smoke::cases(),
+    ]
+    .concat()
 }

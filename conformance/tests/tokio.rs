@@ -12,6 +12,7 @@ mod facade {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    pub(crate) use amqp_tokio::*;
     use tokio::runtime::Builder;
     use tokio::task::JoinHandle;
     pub(crate) use tokio::time::{sleep, timeout};

@@ -197,7 +197,7 @@ impl Node {
         })
     }
 
-    /// The open connections.
+    /// The open connections, without those that are still in their handshake and have not got all of this.
     ///
     /// # Errors
     /// If the node is not running.
@@ -205,7 +205,7 @@ impl Node {
         let query = "Rows([[U, V, S, C, P, H, F, M, Arguments(X)] || \
                      [{_, U}, {_, V}, {_, S}, {_, C}, {_, P}, {_, H}, {_, F}, {_, M}, {_, X}] <- \
                      rabbit_networking:connection_info_all([user, vhost, state, channels, peer_port, timeout, \
-                     frame_max, channel_max, client_properties])])";
+                     frame_max, channel_max, client_properties]), is_list(X), is_integer(H), is_integer(M)])";
         self.list(query, |cells| {
             let (user, vhost, state) = (cells.text()?, cells.text()?, cells.text()?);
             let (channels, peer_port, heartbeat) = (cells.parsed()?, cells.parsed()?, cells.parsed()?);
@@ -241,7 +241,7 @@ impl Node {
     /// If the node is not running.
     pub fn list_channels(&self) -> Result<Vec<Channel>> {
         let query = "Names = [{P, V} || [{_, P}, {_, C}] <- \
-                     rabbit_networking:connection_info_all([pid, client_properties]), \
+                     rabbit_networking:connection_info_all([pid, client_properties]), is_list(C), \
                      {<<\"connection_name\">>, _, V} <- C], \
                      Rows([[proplists:get_value(P, Names, <<>>), N, C, T, F, G, S, U] || \
                      [{_, P}, {_, N}, {_, C}, {_, T}, {_, F}, {_, G}, {_, S}, {_, U}] <- \

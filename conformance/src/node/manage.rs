@@ -28,7 +28,7 @@ impl Node {
     pub fn close_connections(&self, name: &str, reason: &str) -> Result<usize> {
         let pids = format!(
             "[P || [{{pid, P}}, {{client_properties, C}}] <- \
-             rabbit_networking:connection_info_all([pid, client_properties]), \
+             rabbit_networking:connection_info_all([pid, client_properties]), is_list(C), \
              lists:keymember({}, 3, [{{N, T, V}} || {{<<\"connection_name\">> = N, T, V}} <- C])]",
             binary(name)
         );
