@@ -49,7 +49,7 @@ impl Node {
     /// # Errors
     /// If the node is not running.
     pub fn set_memory_alarm(&self) -> Result<()> {
-        self.watermark("0")?;
+        self.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0)")?;
         self.await_alarm(true)
     }
 
@@ -58,12 +58,11 @@ impl Node {
     /// # Errors
     /// If the node is not running.
     pub fn clear_memory_alarm(&self) -> Result<()> {
-        self.watermark("0.6")?;
+        self.evaluate(
+            "{ok, Configured} = application:get_env(rabbit, vm_memory_high_watermark), \
+             vm_memory_monitor:set_vm_memory_high_watermark(Configured)",
+        )?;
         self.await_alarm(false)
-    }
-
-    fn watermark(&self, fraction: &str) -> Result<String> {
-        self.evaluate(&format!("vm_memory_monitor:set_vm_memory_high_watermark({fraction})"))
     }
 
     fn await_alarm(&self, wanted: bool) -> Result<()> {

@@ -108,6 +108,7 @@ impl Node {
     }
 
     fn try_boot(&self) -> Result<()> {
+        self.switchboard.clear();
         let mut child = self.command()?.spawn().map_err(Failure::during("running rabbitmq-server"))?;
         let mut line = match self.await_call(&mut child) {
             Ok(line) => line,
