@@ -1,7 +1,7 @@
 //! The broker's word on a publish.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,15 +13,17 @@ use crate::shared::{Shared, Touch};
 
 /// A publish that has been queued and whose outcome is still to come.
 ///
-/// [`outcome`](Self::outcome) makes a `Result` of it, for those who want to know whether the broker has the message;
-/// awaiting the `Confirm` itself gives the [`Outcome`]:
+/// Awaiting it tells whether the broker has the message, as a `Result`; [`outcome`](Self::outcome) gives the
+/// [`Outcome`] itself:
 ///
-/// | [`Outcome`] | [`outcome`](Self::outcome) | meaning |
+/// | `.outcome().await` | `.await` | meaning |
 /// |---|---|---|
-/// | `Acked` | `Ok(())` | the broker has taken responsibility |
-/// | `Nacked` | [`ErrorKind::Nacked`] | the broker has refused responsibility |
-/// | `Returned` | [`ErrorKind::NoRoute`], with the message | it was mandatory and no queue took it |
-/// | `Unknown` | [`ErrorKind::Unknown`], with the cause | the channel or the connection went, or the deadline passed, first |
+/// | [`Outcome::Acked`] | `Ok(())` | the broker has taken responsibility |
+/// | [`Outcome::Nacked`] | [`ErrorKind::Nacked`] | the broker has refused responsibility |
+/// | [`Outcome::Returned`] | [`ErrorKind::NoRoute`], with the message | it was mandatory and no queue took it |
+/// | [`Outcome::Unknown`] | [`ErrorKind::Unknown`], with the cause | the channel or the connection went, or the deadline passed, first |
+///
+/// The deadline is [`Timeouts::confirm`](crate::Timeouts), by default 60 s.
 ///
 /// It may be read late, in any order, or not at all; that costs nothing and holds nothing up. It does not keep the
 /// connection open.
@@ -43,20 +45,31 @@ impl Confirm {
         Self { shared, channel, id: Some(id) }
     }
 
-    /// Waits until the broker has taken responsibility for the message, or has not.
+    /// Waits for the outcome.
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
-    /// [`ErrorKind::Nacked`], [`ErrorKind::NoRoute`] and [`ErrorKind::Unknown`], as in the table [above](Self). The
-    /// deadline is [`Timeouts::confirm`](crate::Timeouts), by default 60 s.
-    pub async fn outcome(self) -> Result<(), Error> {
-        into_result(self.await)
+    /// Dropping the future discards the outcome.
+    pub async fn outcome(mut self) -> Outcome {
+        poll_fn(|cx| self.poll_outcome(cx)).await
+    }
+
+    #[inline]
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(id) = self.id else { return Poll::Pending };
+        match self.shared.visit(Touch::Nothing, |state| state.poll_outcome(id, cx.waker())) {
+            Some(outcome) => {
+                self.id = None;
+                Poll::Ready(outcome)
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
 /// An outcome as one that has to be good.
 #[inline]
-pub(crate) fn into_result(outcome: Outcome) -> Result<(), Error> {
+fn into_result(outcome: Outcome) -> Result<(), Error> {
     match outcome {
         Outcome::Acked => Ok(()),
         Outcome::Nacked => Err(Error::new(ErrorKind::Nacked)),
@@ -67,18 +80,11 @@ pub(crate) fn into_result(outcome: Outcome) -> Result<(), Error> {
 }
 
 impl Future for Confirm {
-    type Output = Outcome;
+    type Output = Result<(), Error>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(id) = self.id else { return Poll::Pending };
-        match self.shared.visit(Touch::Nothing, |state| state.poll_outcome(id, cx.waker())) {
-            Some(outcome) => {
-                self.id = None;
-                Poll::Ready(outcome)
-            }
-            None => Poll::Pending,
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_outcome(cx).map(into_result)
     }
 }
 

@@ -34,7 +34,7 @@ use crate::shared::Touch;
 ///     confirms.push(publisher.send("events", "order.created", body).await?);
 /// }
 /// for confirm in confirms {
-///     confirm.outcome().await?;
+///     confirm.await?;
 /// }
 /// # Ok(())
 /// # }
@@ -107,7 +107,7 @@ impl Publisher {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<(), Error> {
-        self.send(exchange, routing_key, message).await?.outcome().await
+        self.send(exchange, routing_key, message).await?.await
     }
 
     /// Publishes a message: when it returns, the message stands in the write buffer, and the [`Confirm`] will say what

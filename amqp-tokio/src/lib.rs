@@ -17,7 +17,7 @@
 //!     let publisher = connection.publisher().await?; // a channel in confirm mode
 //!     publisher.publish("events", "order.created", Message::new("hello").header("trace", 17)).await?;
 //!     let confirm = publisher.send("events", "order.created", "hello").await?;
-//!     confirm.outcome().await?; // pipelined
+//!     confirm.await?; // pipelined
 //!
 //!     let mut consumer = channel.consume("orders").await?; // a Stream
 //!     while let Some(delivery) = consumer.next().await {

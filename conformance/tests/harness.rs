@@ -149,15 +149,24 @@ fn a_node_that_cannot_start_says_why() {
 }
 
 #[test]
-fn three_nodes_form_a_cluster() {
+fn three_nodes_form_a_cluster_and_one_may_come_and_go() {
     let cluster = Cluster::start(3, &Options::new()).unwrap();
-    declare(&mut Wire::log_in(cluster[0].address(), "clustered").unwrap(), "shared");
+    let mut wire = Wire::log_in(cluster[0].address(), "clustered").unwrap();
+    wire.open_channel(1).unwrap();
+    let quorum = b"\x0cx-queue-typeS\x00\x00\x00\x06quorum";
+    let args = Args::new().u16(0).short_string("shared").u8(0b10).long_string(quorum);
+    wire.call(1, id::QUEUE_DECLARE, args, id::QUEUE_DECLARE_OK).unwrap();
     for node in &cluster {
         assert!(node.queue("shared").unwrap().is_some());
     }
-    cluster[2].kill();
+
+    let leader = cluster.leader_of("shared").unwrap();
+    let name = leader.name();
+    leader.kill();
     cluster.await_members().unwrap();
-    cluster[2].start_again().unwrap();
+    wait::until_true(Duration::from_secs(60), "another leader", || cluster.leader_of("shared").unwrap().name() != name)
+        .unwrap();
+    leader.start_again().unwrap();
     cluster.await_members().unwrap();
 }
 

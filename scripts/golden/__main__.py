@@ -9,10 +9,14 @@ runs already is touched.
 
 A trace is text: comments that begin with `#`, then one line per chunk in the order in which the proxy between the two
 saw them, `C: hex` from the client and `S: hex` from the server. Generated names (queues, consumers) and the
-interleaving differ from one recording to the next; `amqp-proto/tests/golden.rs` depends on neither.
+interleaving differ from one recording to the next; `amqp-proto/tests/golden.rs` depends on neither. The seed corpora for
+fuzzing are cut out of the traces: after a recording they are written anew by
+
+    AMQP_WRITE_CORPUS=1 cargo test -p amqp-proto --test golden seed
 
     node.py     the private RabbitMQ node
     recorder.py the recording proxy and the file format
+    stage.py    what a scene has at hand
     client.py   a client on pika's codec, one frame at a time, so that nowait forms and hand-made bytes can be sent
     scenes/     what is played: handshakes, topology, messages, closes
 """

@@ -81,8 +81,8 @@ impl Channel {
     /// channel.confirm_select().await?;
     /// let one = channel.send("", "orders", "one").await?;
     /// let two = channel.send("", "orders", "two").await?;
-    /// one.outcome().await?;
-    /// two.outcome().await?;
+    /// one.await?;
+    /// two.await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -39,7 +39,7 @@ fn no_wake_up_is_lost_however_the_bytes_come() {
                 }
                 // Read late, and backwards.
                 for confirm in confirms.into_iter().rev() {
-                    confirm.outcome().await.unwrap();
+                    confirm.await.unwrap();
                 }
             };
             let consume = async {
@@ -98,7 +98,7 @@ fn a_driver_that_is_dropped_wakes_everybody() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = |what: &'static str, error: Option<amqp_api::Error>| {
             assert!(
-                matches!(error.as_ref().map(amqp_api::Error::kind), None | Some(ErrorKind::ConnectionNotOpen)),
+                matches!(error.as_ref().map(amqp_api::Error::kind), None | Some(ErrorKind::ConnectionLost { .. })),
                 "{error:?}"
             );
             told.lock().unwrap().push(what);
@@ -109,7 +109,7 @@ fn a_driver_that_is_dropped_wakes_everybody() {
             let c = async { tell("next", consumer.next().await.map(|next| next.err().unwrap())) };
             let d = async { assert!(returns.next().await.is_none()) };
             let e = async {
-                let error = confirm.outcome().await.unwrap_err();
+                let error = confirm.await.unwrap_err();
                 let ErrorKind::Unknown(cause) = error.kind() else { panic!("{error:?}") };
                 tell("confirm", Some(cause.clone()));
             };
@@ -132,7 +132,7 @@ fn a_driver_that_is_dropped_wakes_everybody() {
         assert_eq!(world.elapsed(), Duration::ZERO);
         assert!(wire.lock().dropped);
         // And whoever comes later is told at once.
-        assert!(matches!(world.block_on(connection.channel()).unwrap_err().kind(), ErrorKind::ConnectionNotOpen));
+        assert!(matches!(world.block_on(connection.channel()).unwrap_err().kind(), ErrorKind::ConnectionLost { .. }));
         assert!(world.block_on(channel.publish("", "q", "x")).is_err());
         assert!(world.block_on(connection.close()).is_err());
     }

@@ -59,7 +59,7 @@ fn the_documented_session_compiles_and_runs() {
             )
             .await?;
         let confirm = publisher.send("events", "order.created", body).await?;
-        confirm.outcome().await?;
+        confirm.await?;
 
         let mut consumer = channel.consume("orders").await?;
         let mut seen = 0;
@@ -289,9 +289,9 @@ fn n13_a_publisher_whose_channel_was_closed_goes_on_with_a_new_one() {
             let first = publisher.send("nowhere", "k", "one").await.unwrap();
             let second = publisher.send("missing", "k", "two").await.unwrap();
             let third = publisher.send("", "q", "three").await.unwrap();
-            assert!(matches!(first.await, Outcome::Acked));
+            assert!(matches!(first.outcome().await, Outcome::Acked));
             for unknown in [second, third] {
-                let error = unknown.outcome().await.unwrap_err();
+                let error = unknown.await.unwrap_err();
                 assert!(matches!(error.kind(), ErrorKind::Unknown(_)), "{error}");
                 assert_eq!(error.reply_code(), Some(ReplyCode(404)));
             }
@@ -357,9 +357,9 @@ fn late_dropped_and_unread_confirms_hold_nothing_up() {
     wire.lock().peer.hold_confirms = false;
     // The next one makes the peer confirm all.
     world.block_on(publisher.publish("", "q", "x")).unwrap();
-    world.block_on(last.outcome()).unwrap();
+    world.block_on(last).unwrap();
     for confirm in confirms {
-        world.block_on(confirm.outcome()).unwrap();
+        world.block_on(confirm).unwrap();
     }
 }
 

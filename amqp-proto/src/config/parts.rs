@@ -53,12 +53,12 @@ impl fmt::Display for Address {
 }
 
 /// The heartbeat interval that a client asks for. What is used is negotiated with the broker: the smaller wish, or the
-/// larger if one side wishes none.
+/// client's if the broker wishes none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Heartbeat {
     /// This interval. The wire knows whole seconds from 1 to 65,535: see [`Heartbeat::as_secs`].
     Interval(Duration),
-    /// No heartbeats are wished for. A broker that wishes for them still gets them.
+    /// No heartbeats, whatever the broker wishes.
     Disabled,
 }
 
@@ -109,7 +109,7 @@ impl Default for Heartbeat {
 pub struct Timeouts {
     /// Connecting one socket, the resolution of its name included. Default: 30 s.
     pub connect: Duration,
-    /// Each answer that the handshake waits for. Default: 10 s.
+    /// The whole handshake, from the protocol header to open-ok. Default: 10 s.
     pub handshake: Duration,
     /// A call's reply, that of `queue.declare` for example. Default: 30 s.
     pub call: Duration,

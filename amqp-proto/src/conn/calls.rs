@@ -101,11 +101,11 @@ impl Calls {
     }
 
     /// Gives the request up; a reply that was there and not taken is handed back.
-    pub(super) fn abandon(&mut self, id: RequestId) -> Option<Reply> {
+    pub(super) fn abandon(&mut self, id: RequestId) -> Option<Result<Reply, Error>> {
         self.slot(id)?;
         match self.slots.remove(id.index()).state {
-            State::Done(Ok(reply)) => Some(reply),
-            _ => None,
+            State::Done(result) => Some(result),
+            State::Waiting { .. } => None,
         }
     }
 

@@ -55,7 +55,6 @@ enum Waiter {
 struct Mandatory {
     seq: u64,
     fingerprint: Fingerprint,
-    returned: bool,
 }
 
 /// Exchange and routing key, body, and properties, as hashes.
@@ -90,7 +89,7 @@ impl Window {
     #[inline]
     pub(super) fn push(&mut self, waiter: Option<ConfirmId>, fingerprint: Option<Fingerprint>) {
         if let Some(fingerprint) = fingerprint {
-            self.mandatory.push_back(Mandatory { seq: self.next(), fingerprint, returned: false });
+            self.mandatory.push_back(Mandatory { seq: self.next(), fingerprint });
         }
         self.slots.push_back(waiter.map_or(Waiter::Nobody, |id| Waiter::Confirm(id.index)));
     }
@@ -104,7 +103,7 @@ impl Window {
     /// published.
     #[inline]
     pub(super) fn resolve(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(ConfirmId)) -> bool {
-        if tag >= self.next() {
+        if tag >= self.next() || (tag == 0 && !multiple) {
             return false;
         }
         if multiple || tag == self.base {
@@ -144,7 +143,8 @@ impl Window {
         type Alike = fn(&Fingerprint, &Fingerprint) -> bool;
         let tiers: [Alike; 3] =
             [|a, b| a == b, |a, b| a.names == b.names && a.body == b.body, |a, b| a.names == b.names];
-        let (base, last) = (self.base, self.last_returned);
+        let base = self.base;
+        let from = self.mandatory.partition_point(|publish| publish.seq <= self.last_returned);
         let open = |slots: &VecDeque<Waiter>, seq: u64| {
             usize::try_from(seq - base)
                 .ok()
@@ -152,15 +152,11 @@ impl Window {
                 .filter(|slot| *slot != Waiter::Resolved)
         };
         let found = tiers.iter().find_map(|alike| {
-            self.mandatory.iter().position(|publish| {
-                publish.seq > last
-                    && !publish.returned
-                    && alike(&publish.fingerprint, &fingerprint)
-                    && open(&self.slots, publish.seq).is_some()
-            })
-        })?;
-        let publish = self.mandatory.get_mut(found)?;
-        publish.returned = true;
+            self.mandatory
+                .range(from..)
+                .find(|publish| alike(&publish.fingerprint, &fingerprint) && open(&self.slots, publish.seq).is_some())
+        });
+        let publish = found?;
         self.last_returned = publish.seq;
         match open(&self.slots, publish.seq) {
             Some(Waiter::Confirm(index)) => Some(Some(ConfirmId { index })),
@@ -293,7 +289,8 @@ fn hash_chunks<'a>(mut hash: impl Hasher, chunks: impl Iterator<Item = &'a [u8]>
     hash.finish()
 }
 
-/// All but the headers as it stands on the wire; the headers are added up, so that their order does not count.
+/// All but the headers as it stands on the wire; the headers are added up, so that their order does not count, and none
+/// at all are like no headers.
 #[cold]
 fn hash_properties(hasher: &FixedState, decoded: &PropertiesRef<'_>) -> u64 {
     let mut hash = hasher.build_hasher();
@@ -301,7 +298,10 @@ fn hash_properties(hasher: &FixedState, decoded: &PropertiesRef<'_>) -> u64 {
     let (flags, fields) = rest.wire();
     hash.write(fields);
     hash.write_u16(flags);
-    hash.write_u64(decoded.headers.map_or(0, |headers| hash_table(hasher, headers)));
+    let headers = decoded.headers.map_or(0, |headers| hash_table(hasher, headers));
+    if headers != 0 {
+        hash.write_u64(headers);
+    }
     hash.finish()
 }
 

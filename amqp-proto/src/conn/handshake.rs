@@ -205,9 +205,7 @@ fn negotiate(config: &Config, tune: &connection::Tune) -> Tuning {
     let channel_max = smaller(config.channel_max.into(), tune.channel_max.into());
     let heartbeat = match config.heartbeat {
         Heartbeat::Disabled => 0,
-        Heartbeat::Interval(interval) => {
-            smaller(u32::try_from(interval.as_secs()).unwrap_or(u32::MAX), tune.heartbeat.into())
-        }
+        wanted @ Heartbeat::Interval(_) => smaller(wanted.as_secs().into(), tune.heartbeat.into()),
     };
     Tuning {
         channel_max: match u16::try_from(channel_max) {

@@ -7,7 +7,7 @@
 use super::channel::{About, ChannelState};
 use super::consumers::{ConsumerState, Item};
 use super::inbound::Fault;
-use super::{ChannelId, Connection, Event, Outcome, Reply, RequestId};
+use super::{ChannelId, Connection, ConsumerId, Event, Outcome, Reply, RequestId};
 use crate::error::{CloseReason, Error, ErrorKind};
 use crate::method::{Method, MethodCodec, basic, channel, put_method, queue};
 use crate::wire::ShortStr;
@@ -57,7 +57,7 @@ impl Connection {
                     channel.state = ChannelState::Open;
                 }
             }
-            (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering = false,
+            (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering -= 1,
             _ => {}
         }
         self.answer(pending.request, Ok(reply));
@@ -91,14 +91,21 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let kind = (method.class_id(), method.method_id());
         let consumers = &self.consumers;
+        let tag_of = |consumer: &ConsumerId| {
+            let consumer = consumers.get(consumer.index()).filter(|it| it.generation == consumer.generation)?;
+            Some(consumer.tag.as_bytes())
+        };
         let same_tag = |about: &About| match about {
-            About::Cancel(consumer) => consumers
-                .get(consumer.index())
-                .is_some_and(|it| it.generation == consumer.generation && it.tag.as_bytes() == tag.as_bytes()),
-            _ => false,
+            About::Cancel(consumer) => tag.is_empty() || tag_of(consumer) == Some(tag.as_bytes()),
+            _ => tag.is_empty(),
+        };
+        // Nobody knows the tag of what was cancelled by an unknown tag, or has ended and been forgotten meanwhile.
+        let unknown_tag = |about: &About| match about {
+            About::Cancel(consumer) => tag_of(consumer).is_none(),
+            _ => true,
         };
         let found = channel.take_pending_about(kind, same_tag);
-        let Some(pending) = found.or_else(|| channel.take_pending(kind)) else {
+        let Some(pending) = found.or_else(|| channel.take_pending_about(kind, unknown_tag)) else {
             return Err(Fault::unexpected(method.name(), channel.number));
         };
         if let About::Cancel(consumer) = pending.about {
@@ -114,7 +121,7 @@ impl Connection {
         let tag = cancel.consumer_tag.to_string_lossy();
         let consumer = channel.consumers.get(&*tag).copied();
         let number = channel.number;
-        if !cancel.nowait && self.is_open() {
+        if !cancel.nowait && self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
         }
         if let Some(consumer) = consumer {
@@ -128,7 +135,8 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.stopped = !active;
         let number = channel.number;
-        if self.is_open() {
+        // Nothing follows channel.close.
+        if self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
         }
         self.resolve_room();
@@ -139,9 +147,9 @@ impl Connection {
     fn channel_closed_by_broker(&mut self, id: ChannelId, close: &channel::Close<'_>) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let number = channel.number;
-        // Closes that cross: the answer to ours is still to come, and the number is in use until then.
-        let crossing = matches!(channel.state, ChannelState::Closing);
-        let waiting = if crossing { channel.take_pending(CHANNEL_CLOSE_OK) } else { None };
+        // Closes that cross: the answer to ours is still to come, and the number is in use until then. A close that
+        // waits behind a large message never leaves.
+        let crossing = matches!(channel.state, ChannelState::Closing) && channel.backlog.is_none();
         let reason =
             CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
         if !self.is_closing() {
@@ -149,11 +157,10 @@ impl Connection {
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.backlog = None;
             }
+            self.bulk.retain(|bulk| *bulk != id);
             put_method(self.tail_of(id), number, &channel::CloseOk {})?;
         }
-        if let Some(waiting) = waiting {
-            self.answer(waiting.request, Ok(Reply::Done));
-        }
+        // Whoever has closed it meanwhile is told as well: something that was sent before has failed.
         self.end_channel(id, &Error::new(ErrorKind::ChannelClosed(reason)), true);
         if crossing {
             self.channels.await_straggler(number);
@@ -200,16 +207,11 @@ impl Connection {
 
     /// Gives a reply to whoever waits for it, or undoes it.
     pub(super) fn answer(&mut self, request: Option<RequestId>, result: Result<Reply, Error>) {
-        let Some(request) = request else {
-            if let Ok(reply) = result {
-                self.compensate(reply);
-            }
-            return;
-        };
+        let Some(request) = request else { return self.compensate(result) };
         match self.calls.resolve(request, result) {
             Ok(true) => self.event(Event::Resolved(request)),
-            Err(Ok(reply)) => self.compensate(reply),
-            Ok(false) | Err(Err(_)) => {}
+            Ok(false) => {}
+            Err(result) => self.compensate(result),
         }
     }
 
@@ -219,26 +221,32 @@ impl Connection {
     }
 
     /// Undoes what a reply that nobody waits for has brought about. A message got with `no_ack` cannot be put back.
-    pub(super) fn compensate(&mut self, reply: Reply) {
-        match reply {
-            Reply::Got(Some(delivery)) if delivery.needs_settling() => self.requeue(delivery.delivery_tag()),
-            Reply::Consuming(consumer) => self.release_consumer(consumer),
-            _ => {}
+    pub(super) fn compensate(&mut self, result: Result<Reply, Error>) {
+        match result {
+            Ok(Reply::Got(Some(delivery))) if delivery.needs_settling() => self.requeue(delivery.delivery_tag()),
+            Ok(Reply::Consuming(consumer)) => self.release_consumer(consumer),
+            Ok(_) => {}
+            Err(error) => {
+                if let ErrorKind::BadDelivery { delivery_tag, .. } = error.kind() {
+                    self.requeue(*delivery_tag);
+                }
+            }
         }
     }
 
     /// A consumer gets nothing more; what it has stays readable.
-    pub(super) fn end_consumer(&mut self, id: super::ConsumerId, cause: Option<Error>) {
+    pub(super) fn end_consumer(&mut self, id: ConsumerId, cause: Option<Error>) {
         let Some(consumer) = self.consumer_mut(id) else { return };
         if consumer.state == ConsumerState::Ended {
             return;
         }
         consumer.state = ConsumerState::Ended;
         let (released, watched) = (consumer.released, std::mem::take(&mut consumer.watched));
+        let freed = consumer.stop_counting();
         if let Some(cause) = cause {
-            let grown = consumer.push(Item::Bad(cause));
-            self.buffered += grown;
+            consumer.push(Item::Bad(cause));
         }
+        self.unbuffer(freed);
         if let Some(consumer) = self.consumers.get(id.index())
             && let Some(channel) = self.channels.get_mut(consumer.channel)
         {
@@ -252,14 +260,14 @@ impl Connection {
         }
     }
 
-    pub(super) fn consumer_mut(&mut self, id: super::ConsumerId) -> Option<&mut super::Consumer> {
+    pub(super) fn consumer_mut(&mut self, id: ConsumerId) -> Option<&mut super::Consumer> {
         self.consumers.get_mut(id.index()).filter(|consumer| consumer.generation == id.generation)
     }
 
-    pub(super) fn forget_consumer(&mut self, id: super::ConsumerId) {
+    pub(super) fn forget_consumer(&mut self, id: ConsumerId) {
         if self.consumer_mut(id).is_some() {
-            let consumer = self.consumers.remove(id.index());
-            self.unbuffer(consumer.bytes);
+            let freed = self.consumers.remove(id.index()).stop_counting();
+            self.unbuffer(freed);
         }
     }
 }

@@ -50,9 +50,13 @@ impl Connection {
     /// Gives a request up. Its reply will go to nobody, and what it brings about is undone: a message is requeued, a
     /// consumer cancelled.
     pub fn abandon_request(&mut self, id: RequestId) {
-        if let Some(reply) = self.calls.abandon(id) {
-            self.compensate(reply);
+        if let Some(result) = self.calls.abandon(id) {
+            return self.compensate(result);
         }
+        // These wait for something that may never come: whoever gives up again and again must not pile up here.
+        self.room_waiters.retain(|(request, _)| *request != id);
+        self.watchers.retain(|request| *request != id);
+        self.closers.retain(|request| *request != id);
     }
 
     // ---- channels ----------------------------------------------------------------------------------------------
@@ -105,6 +109,10 @@ impl Connection {
             class_id: 0,
             method_id: 0,
         };
+        // Its answer must be read.
+        let consumers = self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id);
+        let freed = consumers.map(|(_, consumer)| consumer.stop_counting()).sum();
+        self.unbuffer(freed);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.state = ChannelState::Closing;
         channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
@@ -165,16 +173,19 @@ impl Connection {
     fn note_effects(&mut self, id: ChannelId, method: &Method<'_>) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         match method {
-            Method::Confirm(confirm::Method::Select(_)) if !matches!(channel.mode, Mode::Confirm(_)) => {
+            // The broker closes a channel that is to change from one to the other: what waits for confirms hears of it.
+            Method::Confirm(confirm::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
                 channel.mode = Mode::Confirm(Box::default());
             }
-            Method::Tx(tx::Method::Select(_)) => channel.mode = Mode::Transaction,
+            Method::Tx(tx::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
+                channel.mode = Mode::Transaction;
+            }
             Method::Basic(basic::Method::Qos(qos)) if !qos.global => {
                 channel.prefetch = Some(qos.prefetch_count);
                 channel.qos = Some(qos.prefetch_count);
             }
             Method::Basic(basic::Method::Recover(_)) => {
-                channel.recovering = true;
+                channel.recovering += 1;
                 self.invalidate_deliveries(id);
             }
             Method::Basic(basic::Method::RecoverAsync(_)) => self.invalidate_deliveries(id),
@@ -193,9 +204,7 @@ impl Connection {
         for (_, consumer) in
             self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack)
         {
-            consumer.queue.retain(|item| !matches!(item, Item::Delivery(_)));
-            let left = consumer.queue.iter().map(Item::cost).sum();
-            freed += std::mem::replace(&mut consumer.bytes, left) - left;
+            freed += consumer.forget_deliveries();
         }
         self.unbuffer(freed);
     }
@@ -218,8 +227,13 @@ impl Connection {
         let default = self.config.prefetch;
         let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
         let tag = if consume.consumer_tag.is_empty() {
-            self.next_consumer = self.next_consumer.wrapping_add(1);
-            format!("ctag-{}.{}", channel.number, self.next_consumer)
+            loop {
+                self.next_consumer = self.next_consumer.wrapping_add(1);
+                let tag = format!("ctag-{}.{}", channel.number, self.next_consumer);
+                if !channel.consumers.contains_key(&*tag) {
+                    break tag;
+                }
+            }
         } else {
             let tag = consume.consumer_tag.to_str().map_err(|_| Error::invalid("a consumer tag has to be UTF-8"))?;
             if channel.consumers.contains_key(tag) {
@@ -339,8 +353,7 @@ impl Connection {
         let Some(consumer) = self.consumer_mut(id) else { return };
         consumer.released = true;
         let (channel, state) = (consumer.channel, consumer.state);
-        let unread = std::mem::take(&mut consumer.queue);
-        let freed = std::mem::take(&mut consumer.bytes);
+        let (unread, freed) = consumer.take_all();
         self.unbuffer(freed);
         if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
             // Fails only where the channel or the connection is closed, and the consumer with it.

@@ -53,12 +53,12 @@ async fn confirm(connection: &Connection, messages: u64, size: usize) -> Result<
         if window.len() == WINDOW
             && let Some(confirm) = window.pop_front()
         {
-            amqp_tokio::Confirm::outcome(confirm).await?;
+            confirm.await?;
         }
         window.push_back(channel.send("events", "order.created", Message::new(body.clone())).await?);
     }
     for confirm in window {
-        confirm.outcome().await?;
+        confirm.await?;
     }
     connection.close().await
 }
