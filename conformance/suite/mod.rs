@@ -24,6 +24,7 @@ mod facade_works;
 mod handshake;
 mod heartbeat;
 mod put_back;
+mod settle;
 mod smoke;
 mod support;
 
@@ -37,6 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
         handshake::cases(),
         heartbeat::cases(),
         put_back::cases(),
+        settle::cases(),
         smoke::cases(),
     ]
     .concat()
