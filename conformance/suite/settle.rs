@@ -5,7 +5,7 @@ use conformance::raw::{Frame, id};
 use conformance::recorder::Recorder;
 use conformance::{Context, cases};
 
-use crate::facade::{Channel, Connection, Consume, Delivery, Error, ErrorKind, Get, Message, Queue, connect};
+use crate::facade::{Channel, Connection, Delivery, Error, ErrorKind, Get, Message, Queue, connect};
 use crate::suite::support::{Result, assert_channel_closed, await_queue, named, open};
 
 cases! {
