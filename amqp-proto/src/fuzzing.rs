@@ -2,12 +2,23 @@
 //!
 //! Not part of the public API. `fuzz/` runs them under libFuzzer, `tests/fuzz_corpus.rs` on stable Rust.
 
-#![expect(clippy::unwrap_used, reason = "a fuzz target says that something is wrong by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a fuzz target says that something is wrong by panicking"
+)]
+
+mod broker;
+mod connection;
+mod input;
+mod watch;
 
 use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 
+pub use self::connection::connection;
 use crate::method::{ContentHeader, Method, PropertiesRef, put_any, put_content_header};
 use crate::wire::{Deframer, FieldTable, Frame, FrameError, FrameKind, TableRef, put_frame};
 

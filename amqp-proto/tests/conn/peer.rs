@@ -211,7 +211,7 @@ impl Peer {
         while let Some(block) = self.server.next_block(&mut self.written).expect("the client sends whole frames") {
             for frame in block.frames() {
                 let sent = Sent { kind: frame.kind, channel: frame.channel, payload: frame.payload.to_vec() };
-                self.watch.frame(&sent);
+                self.watch.frame(&frame);
                 self.frames.push_back(sent);
             }
         }
