@@ -18,6 +18,7 @@
 use conformance::Case;
 
 mod channels;
+mod confirms;
 mod connect;
 mod consume;
 mod content;
@@ -34,6 +35,7 @@ mod support;
 pub(crate) fn cases() -> Vec<Case> {
     [
         channels::cases(),
+        confirms::cases(),
         connect::cases(),
         consume::cases(),
         content::cases(),
