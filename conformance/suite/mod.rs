@@ -22,11 +22,13 @@ mod confirms;
 mod connect;
 mod consume;
 mod content;
+mod exchanges;
 mod facade_works;
 mod handshake;
 mod heartbeat;
 mod publish;
 mod put_back;
+mod queues;
 mod settle;
 mod smoke;
 mod support;
@@ -39,11 +41,13 @@ pub(crate) fn cases() -> Vec<Case> {
         connect::cases(),
         consume::cases(),
         content::cases(),
+        exchanges::cases(),
         facade_works::cases(),
         handshake::cases(),
         heartbeat::cases(),
         publish::cases(),
         put_back::cases(),
+        queues::cases(),
         settle::cases(),
         smoke::cases(),
     ]
