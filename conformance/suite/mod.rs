@@ -18,12 +18,14 @@
 use conformance::Case;
 
 mod channels;
+mod closing;
 mod confirms;
 mod connect;
 mod consume;
 mod content;
 mod exchanges;
 mod facade_works;
+mod frames;
 mod handshake;
 mod heartbeat;
 mod publish;
@@ -37,12 +39,14 @@ mod support;
 pub(crate) fn cases() -> Vec<Case> {
     [
         channels::cases(),
+        closing::cases(),
         confirms::cases(),
         connect::cases(),
         consume::cases(),
         content::cases(),
         exchanges::cases(),
         facade_works::cases(),
+        frames::cases(),
         handshake::cases(),
         heartbeat::cases(),
         publish::cases(),
