@@ -18,6 +18,9 @@
 pub mod config;
 pub mod conn;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod method;
 pub mod sasl;
 pub mod uri;

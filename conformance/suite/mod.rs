@@ -20,10 +20,13 @@ use conformance::Case;
 mod channels;
 mod connect;
 mod consume;
+mod content;
 mod facade_works;
 mod handshake;
 mod heartbeat;
+mod publish;
 mod put_back;
+mod settle;
 mod smoke;
 mod support;
 
@@ -33,10 +36,13 @@ pub(crate) fn cases() -> Vec<Case> {
         channels::cases(),
         connect::cases(),
         consume::cases(),
+        content::cases(),
         facade_works::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        publish::cases(),
         put_back::cases(),
+        settle::cases(),
         smoke::cases(),
     ]
     .concat()

@@ -321,7 +321,15 @@ impl Connection {
         }
     }
 
+    /// Whether there is an event to take.
+    #[must_use]
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -329,6 +337,7 @@ impl Connection {
     /// Whether the socket should be read: not while consumers that nothing else bounds hold more than
     /// [`Limits::receive_buffer`](crate::config::Limits).
     #[must_use]
+    #[inline]
     pub fn wants_read(&self) -> bool {
         !self.is_finished() && (self.buffered < self.config.limits.receive_buffer || self.is_closing())
     }

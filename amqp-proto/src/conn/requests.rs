@@ -9,7 +9,7 @@ use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::reply_code::ReplyCode;
 use crate::method::{Method, MethodCodec, access, basic, channel, confirm, exchange, put_method, queue, tx};
-use crate::wire::{ShortStr, TableRef};
+use crate::wire::{EncodeError, ShortStr, TableRef};
 
 /// A consumer that is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -406,9 +406,7 @@ impl Connection {
         if frame_max != 0 && size > frame_max {
             // A method cannot be split over frames (0-9-1 §4.2.4).
             tail.truncate(start);
-            return Err(Error::invalid(format!(
-                "it needs a frame of {size} bytes, and at most {frame_max} are agreed on"
-            )));
+            return Err(EncodeError::TooLong { size, limit: frame_max }.into());
         }
         Ok(())
     }

@@ -84,8 +84,7 @@ macro_rules! class {
         pub const CLASS_ID: u16 = $class_id;
 
         /// The rows of the class in the table of methods.
-        pub(super) const METHODS: &[&$crate::method::MethodInfo] =
-            &[$($name::INFO),*];
+        pub(super) const METHODS: &[&$crate::method::MethodInfo] = &[$($name::INFO),*];
 
         $(#[$class_doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,9 +123,7 @@ macro_rules! class {
             }
         }
 
-        impl<'a> From<Method $(<$class_lt>)?> for $crate::method::Method<'a>
-        $(where $class_lt: 'a, 'a: $class_lt)?
-        {
+        impl<'a> From<Method $(<$class_lt>)?> for $crate::method::Method<'a> {
             #[inline]
             fn from(method: Method $(<$class_lt>)?) -> Self {
                 Self::$variant(method)
