@@ -111,6 +111,7 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
     let (port, first) = (node.port(), node.pid().unwrap());
     declare(&mut Wire::log_in(node.address(), "before").unwrap(), "survivor");
 
+    node.flush_declarations().unwrap();
     node.restart().unwrap();
     assert!(!exists(first));
     assert_ne!(node.pid(), Some(first));
