@@ -18,12 +18,20 @@
 use conformance::Case;
 
 mod channels;
+mod closing;
+mod confirms;
 mod connect;
 mod consume;
+mod content;
+mod exchanges;
 mod facade_works;
+mod frames;
 mod handshake;
 mod heartbeat;
+mod publish;
 mod put_back;
+mod queues;
+mod settle;
 mod smoke;
 mod support;
 
@@ -31,12 +39,20 @@ mod support;
 pub(crate) fn cases() -> Vec<Case> {
     [
         channels::cases(),
+        closing::cases(),
+        confirms::cases(),
         connect::cases(),
         consume::cases(),
+        content::cases(),
+        exchanges::cases(),
         facade_works::cases(),
+        frames::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        publish::cases(),
         put_back::cases(),
+        queues::cases(),
+        settle::cases(),
         smoke::cases(),
     ]
     .concat()

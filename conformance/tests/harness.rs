@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -110,6 +111,7 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
     let (port, first) = (node.port(), node.pid().unwrap());
     declare(&mut Wire::log_in(node.address(), "before").unwrap(), "survivor");
 
+    node.flush_declarations().unwrap();
     node.restart().unwrap();
     assert!(!exists(first));
     assert_ne!(node.pid(), Some(first));
@@ -144,6 +146,10 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
 fn a_node_that_cannot_start_says_why() {
     let failure = Node::start(Options::new().config("listeners.tcp.1 = nonsense")).unwrap_err();
     assert!(failure.to_string().contains("listeners.tcp"), "{failure}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    let failure = Node::start(Options::new().config(format!("listeners.tcp.1 = {taken}"))).unwrap_err();
+    assert!(failure.to_string().contains("eaddrinuse"), "{failure}");
     let failure = Node::start(Options::new().install(conformance::Install::at("/nowhere"))).unwrap_err();
     assert!(failure.to_string().contains("scripts/rabbitmq"), "{failure}");
 }
