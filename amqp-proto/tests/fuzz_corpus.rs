@@ -5,6 +5,7 @@
 #![cfg(feature = "fuzzing")]
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use amqp_proto::fuzzing;
 
@@ -76,7 +77,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn connection() {
-    run("connection", 50, fuzzing::connection);
+    run("connection", 50, |data| fuzzing::connection(Instant::now(), data));
 }
 
 #[test]

@@ -23,7 +23,7 @@ const PUBLISH_BUFFER: usize = 8 * 1024;
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
 /// Feeds a client's connection with what `data` makes of its broker and its application. Data that begins like the
-/// stream of a broker, as the recorded ones do, is fed as it is.
+/// stream of a broker, as the recorded ones do, is fed as it is. Time begins at `start`, whatever that is.
 ///
 /// Whatever they do: every request is resolved exactly once and every publish has one outcome; what leaves are whole
 /// frames within the agreed size, content never interleaves within a channel, nothing follows a close; what is held is
@@ -31,14 +31,14 @@ const RECEIVE_BUFFER: usize = 16 * 1024;
 ///
 /// # Panics
 /// If one of these does not hold.
-pub fn connection(data: &[u8]) {
+pub fn connection(start: Instant, data: &[u8]) {
     // The head of a method frame on channel 0.
-    if data.starts_with(&[1, 0, 0]) { recorded(data) } else { scripted(data) }
+    if data.starts_with(&[1, 0, 0]) { recorded(start, data) } else { scripted(start, data) }
 }
 
 /// A broker's stream, to an application that asks for a little of everything.
-fn recorded(stream: &[u8]) {
-    let mut world = World::new(&mut Input::new(&[0, u8::MAX]));
+fn recorded(start: Instant, stream: &[u8]) {
+    let mut world = World::new(start, &mut Input::new(&[0, u8::MAX]));
     for part in stream.chunks(97) {
         world.socket.extend_from_slice(part);
         world.turn();
@@ -51,9 +51,9 @@ fn recorded(stream: &[u8]) {
     world.finish(0);
 }
 
-fn scripted(data: &[u8]) {
+fn scripted(start: Instant, data: &[u8]) {
     let mut input = Input::new(data);
-    let mut world = World::new(&mut input);
+    let mut world = World::new(start, &mut input);
     for _ in 0..2000 {
         if input.is_empty() || world.connection.is_finished() {
             break;
@@ -101,7 +101,7 @@ struct World {
 }
 
 impl World {
-    fn new(input: &mut Input<'_>) -> Self {
+    fn new(now: Instant, input: &mut Input<'_>) -> Self {
         let config = Config::default()
             .frame_max(FRAME_MAX)
             .heartbeat(Heartbeat::seconds(10))
@@ -109,7 +109,6 @@ impl World {
             .receive_buffer(RECEIVE_BUFFER)
             .close_timeout(Duration::from_secs(15))
             .max_body_size(8000);
-        let now = Instant::now();
         let connection = Connection::new(config, now, 1);
         let broker = Broker::new(input.flag());
         let mut socket = Vec::new();
@@ -437,7 +436,7 @@ mod tests {
             let mut state = seed;
             let length = random(&mut state) % 600;
             let data: Vec<u8> = (0..length).map(|_| random(&mut state).to_le_bytes()[0]).collect();
-            let result = std::panic::catch_unwind(|| super::connection(&data));
+            let result = std::panic::catch_unwind(|| super::connection(std::time::Instant::now(), &data));
             assert!(result.is_ok(), "seed {seed} fails");
         }
     }
