@@ -94,12 +94,12 @@ impl Connection {
             (Phase::AwaitTune { .. }, M::Tune(tune)) => return self.tuned(now, tune),
             (Phase::AwaitOpenOk, M::OpenOk(_)) => self.connected(now),
             (Phase::Closing, M::CloseOk(_)) => self.end(Ok(())),
-            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Blocked(blocked)) => {
+            (Phase::AwaitOpenOk | Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Blocked(blocked)) => {
                 let reason = blocked.reason.to_string_lossy().into_owned();
                 self.blocked = Some(reason.clone());
                 self.event(Event::Blocked(reason));
             }
-            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Unblocked(_)) => {
+            (Phase::AwaitOpenOk | Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Unblocked(_)) => {
                 self.blocked = None;
                 self.event(Event::Unblocked);
                 self.resolve_room();
@@ -212,7 +212,11 @@ fn negotiate(config: &Config, tune: &connection::Tune) -> Tuning {
             Ok(0) | Err(_) => u16::MAX,
             Ok(channel_max) => channel_max,
         },
-        frame_max: smaller(config.frame_max, tune.frame_max),
+        // Ours was not validated; less than the minimum is no frame size.
+        frame_max: smaller(
+            if config.frame_max == 0 { 0 } else { config.frame_max.max(FRAME_MIN_SIZE) },
+            tune.frame_max,
+        ),
         heartbeat: (heartbeat > 0).then(|| Duration::from_secs(heartbeat.into())),
     }
 }

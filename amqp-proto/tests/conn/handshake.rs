@@ -101,6 +101,9 @@ fn a1_f13_what_both_sides_can_live_with_is_negotiated() {
         let tuned = negotiated(quiet().frame_max(ours), connection::Tune { frame_max: theirs, ..TUNE });
         assert_eq!((tuned.0.frame_max, tuned.1.frame_max), (both, both), "{ours} and {theirs}");
     }
+    // What no configuration that was validated asks for.
+    let tuned = negotiated(quiet().frame_max(7), TUNE);
+    assert_eq!(tuned.1.frame_max, 4096);
     // channel_max; the highest number is what counts where neither side has a limit
     for (ours, theirs, both) in [(2047, 2047, 2047), (2047, 0, 2047), (0, 100, 100), (10, 100, 10), (0, 0, u16::MAX)] {
         let tuned = negotiated(quiet().channel_max(ours), connection::Tune { channel_max: theirs, ..TUNE });
@@ -128,6 +131,15 @@ fn f10_heartbeats_are_negotiated_and_disabled_sends_0() {
         assert_eq!(tune_ok.heartbeat, both, "{ours:?} and {theirs}");
         assert_eq!(tuning.heartbeat, (both > 0).then(|| seconds(both.into())), "{ours:?} and {theirs}");
     }
+}
+
+#[test]
+fn f12_a_broker_may_be_in_alarm_when_the_connection_opens() {
+    let mut peer = await_open_ok();
+    peer.send(0, connection::Blocked { reason: short("low on memory") });
+    peer.send(0, connection::OpenOk {});
+    assert!(peer.connection.is_open());
+    assert_eq!(peer.connection.blocked(), Some("low on memory"));
 }
 
 /// What tune-ok said, and what the connection says.
