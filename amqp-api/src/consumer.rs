@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::call::{Call, Keep, done};
 use crate::channel::Channel;
 use crate::delivery::Delivery;
-use crate::shared::Touch;
+use crate::shared::{IN_A_ROW, Touch};
 
 /// A consumer: a stream of [`Delivery`], from [`Channel::consume`].
 ///
@@ -28,12 +28,14 @@ pub struct Consumer {
     channel: Channel,
     id: ConsumerId,
     tag: Box<str>,
+    /// Deliveries given out without a wait between them.
+    in_a_row: u32,
 }
 
 impl Consumer {
     pub(crate) fn new(channel: Channel, id: ConsumerId) -> Self {
         let tag = channel.shared().visit(Touch::Nothing, |state| state.conn.consumer_tag(id).into());
-        Self { channel, id, tag }
+        Self { channel, id, tag, in_a_row: 0 }
     }
 
     /// Its tag, unique on its channel.
@@ -87,6 +89,13 @@ impl Consumer {
 
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, Error>>> {
+        self.in_a_row += 1;
+        if self.in_a_row > IN_A_ROW {
+            // A stream that is always ready would keep its task from everything else.
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let id = self.id;
         let next = self.channel.shared().visit(Touch::Deliveries, |state| {
             let next = state.conn.next_delivery(id);
@@ -99,7 +108,10 @@ impl Consumer {
         match next {
             Next::Delivery(content) => Poll::Ready(Some(Ok(Delivery::new(content, self.channel.shared())))),
             Next::Bad(error) => Poll::Ready(Some(Err(error))),
-            Next::Pending => Poll::Pending,
+            Next::Pending => {
+                self.in_a_row = 0;
+                Poll::Pending
+            }
             _ => Poll::Ready(None),
         }
     }

@@ -8,7 +8,7 @@ use amqp_proto::error::{Error, ErrorKind};
 use amqp_proto::method::confirm;
 
 use crate::call::{Call, Keep, mismatch};
-use crate::channel::{is_full, wait_room};
+use crate::channel::{give_way, is_full, wait_room};
 use crate::confirm::Confirm;
 use crate::link::Link;
 use crate::message::{Message, Target};
@@ -130,7 +130,10 @@ impl Publisher {
         let message = self.prepare(message.into())?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         loop {
-            let (channel, result) = self.queue(&to, &message);
+            let Some((channel, result)) = self.queue(&to, &message, true) else {
+                give_way().await;
+                continue;
+            };
             match result {
                 Ok(id) => return Ok(Confirm::new(Arc::clone(self.link().shared()), channel, id)),
                 Err(error) if is_full(&error) => match wait_room(self.link().shared(), channel).await {
@@ -154,8 +157,11 @@ impl Publisher {
         message: impl Into<Message<'m>>,
     ) -> Result<Confirm, Error> {
         let message = self.prepare(message.into())?;
-        let (channel, result) = self.queue(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message);
-        Ok(Confirm::new(Arc::clone(self.link().shared()), channel, result?))
+        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
+        match self.queue(&to, &message, false) {
+            Some((channel, result)) => Ok(Confirm::new(Arc::clone(self.link().shared()), channel, result?)),
+            None => Err(Error::new(ErrorKind::Full)),
+        }
     }
 
     #[inline]
@@ -167,11 +173,20 @@ impl Publisher {
         Ok(message)
     }
 
-    /// Queues a message on the present channel, or on a new one if that is gone.
+    /// Queues a message on the present channel, or on a new one if that is gone. `None`: nothing was queued, because it
+    /// is the turn of others.
     #[inline]
-    fn queue(&self, to: &Target<'_>, message: &Message<'_>) -> (ChannelId, Result<ConfirmId, Error>) {
+    fn queue(
+        &self,
+        to: &Target<'_>,
+        message: &Message<'_>,
+        may_give_way: bool,
+    ) -> Option<(ChannelId, Result<ConfirmId, Error>)> {
         let publish = message.publish(to, self.mandatory);
         self.link().visit(Touch::Output, |state| {
+            if may_give_way && state.gives_way() {
+                return None;
+            }
             let channel = &mut state.publishers[self.inner.slot]; // There until the last handle is dropped.
             let result = match state.conn.publish_confirmed(*channel, &publish) {
                 Err(error) if is_channel_gone(&error) && state.conn.is_open() => {
@@ -179,7 +194,7 @@ impl Publisher {
                 }
                 result => result,
             };
-            (*channel, result)
+            Some((*channel, result))
         })
     }
 }

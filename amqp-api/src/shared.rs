@@ -21,6 +21,9 @@ use slab::Slab;
 
 use crate::wakers::{StreamWakers, Wakers, Wakes};
 
+/// How often a task may be served without waiting, before it gives way to others.
+pub(crate) const IN_A_ROW: u32 = 4096;
+
 /// What a visit may have changed for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touch {
@@ -48,6 +51,8 @@ pub(crate) struct State {
     pub(crate) returns: StreamWakers,
     /// The channel that each [`Publisher`](crate::Publisher) publishes on now.
     pub(crate) publishers: Slab<ChannelId>,
+    /// Publishes since a publisher last gave way.
+    published: u32,
     driver: Option<Waker>,
     rest: Rest,
     /// Replaced wakers, to be dropped without the lock.
@@ -72,6 +77,7 @@ impl Shared {
             consumers: Wakers::default(),
             returns: StreamWakers::default(),
             publishers: Slab::new(),
+            published: 0,
             driver: None,
             rest: Rest::default(),
             discarded: Vec::new(),
@@ -89,21 +95,26 @@ impl Shared {
     /// Runs `f` under the lock and wakes afterwards whoever has to hear of what it did.
     #[inline]
     pub(crate) fn visit<R>(&self, touch: Touch, f: impl FnOnce(&mut State) -> R) -> R {
-        let mut wakes = Wakes::default();
-        let result = {
-            let mut state = self.lock();
-            let result = f(&mut state);
-            state.settle(touch, &mut wakes);
-            result
-        };
-        wakes.run();
+        let mut state = self.lock();
+        let result = f(&mut state);
+        if state.concerns_anybody(touch) {
+            Self::wake(state, touch);
+        }
         result
+    }
+
+    /// The end of a visit that others have to hear of.
+    #[inline(never)]
+    fn wake(mut state: MutexGuard<'_, State>, touch: Touch) {
+        let mut wakes = Wakes::default();
+        state.settle(touch, &mut wakes);
+        drop(state);
+        wakes.run();
     }
 }
 
 impl State {
     /// Ends a visit: collects everybody who is to be woken after it.
-    #[inline]
     pub(crate) fn settle(&mut self, touch: Touch, wakes: &mut Wakes) {
         while let Some(event) = self.conn.poll_event() {
             self.dispatch(&event, wakes);
@@ -130,6 +141,11 @@ impl State {
     }
 
     #[inline]
+    fn concerns_anybody(&self, touch: Touch) -> bool {
+        self.conn.has_events() || !self.discarded.is_empty() || (self.driver.is_some() && self.concerns_driver(touch))
+    }
+
+    #[inline]
     fn concerns_driver(&self, touch: Touch) -> bool {
         match touch {
             Touch::Nothing => false,
@@ -139,6 +155,24 @@ impl State {
             }
             Touch::All => self.conn.wants_turn(),
         }
+    }
+
+    /// Whether a publisher has to give way before its next publish. A driver on another thread may make room as fast as
+    /// it is used up; then a task that publishes in a loop would never return to its runtime, nor to its own time-outs.
+    #[inline]
+    pub(crate) fn gives_way(&mut self) -> bool {
+        self.published += 1;
+        let due = self.published > IN_A_ROW;
+        if due {
+            self.published = 0;
+        }
+        due
+    }
+
+    /// There is no driver any more.
+    pub(crate) fn forget_driver(&mut self) {
+        let driver = self.driver.take();
+        self.discarded.extend(driver);
     }
 
     /// The driver has nothing left to do and wants to be woken.

@@ -15,9 +15,16 @@
 //!
 //! Most people want an adapter with handles instead: `amqp-tokio`.
 
+// Helpers that tests share are found under the same name from inside.
+#[cfg(any(test, feature = "fuzzing"))]
+extern crate self as amqp_proto;
+
 pub mod config;
 pub mod conn;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod method;
 pub mod sasl;
 pub mod uri;

@@ -52,7 +52,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic_and_split_alike(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0..200usize) {
+    fn arbitrary_bytes_never_panic_and_split_alike(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        at in 0..200usize,
+    ) {
         let (first, second) = bytes.split_at(at.min(bytes.len()));
         prop_assert_eq!(deframe(4096, [&bytes[..]]), deframe(4096, [first, second]));
     }

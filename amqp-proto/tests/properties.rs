@@ -74,7 +74,8 @@ proptest! {
     fn every_cut_off_content_header_is_an_error_inside_what_is_there(raw in raw_properties()) {
         let payload = header_payload(5, &raw);
         for cut in 0..payload.len() {
-            let error = ContentHeader::decode(&payload[..cut]).and_then(|header| header.properties.decode()).unwrap_err();
+            let header = ContentHeader::decode(&payload[..cut]);
+            let error = header.and_then(|header| header.properties.decode()).unwrap_err();
             prop_assert_eq!(error.kind, DecodeErrorKind::Truncated);
             prop_assert!(error.offset <= cut);
             prop_assert_eq!(error.name, "content header");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -110,6 +111,7 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
     let (port, first) = (node.port(), node.pid().unwrap());
     declare(&mut Wire::log_in(node.address(), "before").unwrap(), "survivor");
 
+    node.flush_declarations().unwrap();
     node.restart().unwrap();
     assert!(!exists(first));
     assert_ne!(node.pid(), Some(first));
@@ -144,20 +146,33 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
 fn a_node_that_cannot_start_says_why() {
     let failure = Node::start(Options::new().config("listeners.tcp.1 = nonsense")).unwrap_err();
     assert!(failure.to_string().contains("listeners.tcp"), "{failure}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    let failure = Node::start(Options::new().config(format!("listeners.tcp.1 = {taken}"))).unwrap_err();
+    assert!(failure.to_string().contains("eaddrinuse"), "{failure}");
     let failure = Node::start(Options::new().install(conformance::Install::at("/nowhere"))).unwrap_err();
     assert!(failure.to_string().contains("scripts/rabbitmq"), "{failure}");
 }
 
 #[test]
-fn three_nodes_form_a_cluster() {
+fn three_nodes_form_a_cluster_and_one_may_come_and_go() {
     let cluster = Cluster::start(3, &Options::new()).unwrap();
-    declare(&mut Wire::log_in(cluster[0].address(), "clustered").unwrap(), "shared");
+    let mut wire = Wire::log_in(cluster[0].address(), "clustered").unwrap();
+    wire.open_channel(1).unwrap();
+    let quorum = b"\x0cx-queue-typeS\x00\x00\x00\x06quorum";
+    let args = Args::new().u16(0).short_string("shared").u8(0b10).long_string(quorum);
+    wire.call(1, id::QUEUE_DECLARE, args, id::QUEUE_DECLARE_OK).unwrap();
     for node in &cluster {
         assert!(node.queue("shared").unwrap().is_some());
     }
-    cluster[2].kill();
+
+    let leader = cluster.leader_of("shared").unwrap();
+    let name = leader.name();
+    leader.kill();
     cluster.await_members().unwrap();
-    cluster[2].start_again().unwrap();
+    wait::until_true(Duration::from_secs(60), "another leader", || cluster.leader_of("shared").unwrap().name() != name)
+        .unwrap();
+    leader.start_again().unwrap();
     cluster.await_members().unwrap();
 }
 

@@ -19,7 +19,7 @@ use amqp_proto::conn::{self, ChannelId, Reply, RequestId};
 use amqp_proto::error::Error;
 use amqp_proto::method::{Method, channel, confirm, tx};
 
-pub(crate) use self::publish::{is_full, wait_room};
+pub(crate) use self::publish::{give_way, is_full, wait_room};
 pub use self::returns::Returns;
 pub use self::topology::QueueDeclared;
 use crate::call::{Call, Keep, done, mismatch};

@@ -1,6 +1,8 @@
 //! Messages out, on a channel.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use amqp_proto::conn::{ChannelId, ConfirmId};
 use amqp_proto::error::{Error, ErrorKind};
@@ -47,9 +49,10 @@ impl Channel {
         let message = message.into().ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         loop {
-            match self.queue(&to, &message) {
-                Err(error) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
-                result => return result,
+            match self.queue(&to, &message, true) {
+                None => give_way().await,
+                Some(Err(error)) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
+                Some(result) => return result,
             }
         }
     }
@@ -66,7 +69,8 @@ impl Channel {
         message: impl Into<Message<'m>>,
     ) -> Result<(), Error> {
         let message = message.into().ready()?;
-        self.queue(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message)
+        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
+        self.queue(&to, &message, false).unwrap_or_else(|| Err(Error::new(ErrorKind::Full)))
     }
 
     /// Publishes a message on a channel in confirm mode: when it returns, the message stands in the write buffer, and
@@ -100,31 +104,52 @@ impl Channel {
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         loop {
             match self.queue_confirmed(&to, &message) {
-                Err(error) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
-                Ok(id) => return Ok(Confirm::new(Arc::clone(self.shared()), self.id(), id)),
-                Err(error) => return Err(error),
+                None => give_way().await,
+                Some(Ok(id)) => return Ok(Confirm::new(Arc::clone(self.shared()), self.id(), id)),
+                Some(Err(error)) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
+                Some(Err(error)) => return Err(error),
             }
         }
     }
 
+    /// `None`: nothing was queued, because it is the turn of others.
     #[inline]
-    fn queue(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {
+    fn queue(&self, to: &Target<'_>, message: &Message<'_>, may_give_way: bool) -> Option<Result<(), Error>> {
         let publish = message.publish(to, false);
         let id = self.id();
-        self.shared().visit(Touch::Output, |state| state.conn.publish(id, &publish))
+        self.shared().visit(Touch::Output, |state| {
+            let gives_way = may_give_way && state.gives_way();
+            (!gives_way).then(|| state.conn.publish(id, &publish))
+        })
     }
 
+    /// `None`: nothing was queued, because it is the turn of others.
     #[inline]
-    fn queue_confirmed(&self, to: &Target<'_>, message: &Message<'_>) -> Result<ConfirmId, Error> {
+    fn queue_confirmed(&self, to: &Target<'_>, message: &Message<'_>) -> Option<Result<ConfirmId, Error>> {
         let publish = message.publish(to, false);
         let id = self.id();
-        self.shared().visit(Touch::Output, |state| state.conn.publish_confirmed(id, &publish))
+        self.shared()
+            .visit(Touch::Output, |state| (!state.gives_way()).then(|| state.conn.publish_confirmed(id, &publish)))
     }
 }
 
 #[inline]
 pub(crate) fn is_full(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Full)
+}
+
+/// Lets other tasks have a turn.
+#[cold]
+pub(crate) async fn give_way() {
+    let mut given = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Waits until a publish may go again.

@@ -65,6 +65,9 @@ struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.visit(Touch::Nothing, |state| state.conn.handle_driver_gone());
+        self.0.visit(Touch::Nothing, |state| {
+            state.conn.handle_driver_gone();
+            state.forget_driver();
+        });
     }
 }

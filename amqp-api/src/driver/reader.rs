@@ -19,8 +19,8 @@ pub(super) struct Reader {
     room: usize,
     pub(super) deframer: Deframer,
     /// What has been cut and not been handled.
-    pub(super) blocks: Vec<Block>,
-    /// Why the stream cannot be cut any further; to be reported once, after the blocks.
+    pub(super) block: Option<Block>,
+    /// Why the stream cannot be cut any further; to be reported once, after the block.
     pub(super) broken: Option<FrameError>,
     state: State,
 }
@@ -49,7 +49,7 @@ impl Reader {
             buffer: BytesMut::new(),
             room: SMALL,
             deframer: Deframer::new(frame_max),
-            blocks: Vec::new(),
+            block: None,
             broken: None,
             state: State::Reading,
         }
@@ -87,7 +87,7 @@ impl Reader {
         self.poll(io, cx)
     }
 
-    /// Room for the next read. When all blocks were dropped the buffer's memory is used again; otherwise, when a large
+    /// Room for the next read. When the last block was dropped the buffer's memory is used again; otherwise, when a large
     /// body stays where it was read, there is a new one.
     fn make_room(&mut self) {
         let (partial, spare) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
@@ -97,21 +97,32 @@ impl Reader {
         }
     }
 
+    /// Takes the whole frames from the start of the buffer.
     fn cut(&mut self) {
         if self.state == State::Discarding {
-            self.buffer.clear();
+            return self.buffer.clear();
         }
-        while self.state == State::Reading {
-            match self.deframer.next_block(&mut self.buffer) {
-                Ok(Some(block)) => self.blocks.push(block),
-                Ok(None) => return,
-                Err(error) => {
-                    self.broken = Some(error);
-                    self.state = State::Discarding;
-                    self.buffer = BytesMut::new();
-                }
+        if self.block.is_some() {
+            return;
+        }
+        match self.deframer.next_block(&mut self.buffer) {
+            Ok(block) => self.block = block,
+            Err(error) => {
+                self.broken = Some(error);
+                self.state = State::Discarding;
+                self.buffer = BytesMut::new();
             }
         }
+    }
+
+    /// The block was handled: looks at what stood behind it, a partial frame most likely, or something that is none.
+    /// Not before, because the deframer makes room for the whole of that frame, and can do so in place only when nobody
+    /// holds the block. `true`: there is more to handle.
+    pub(super) fn handled(&mut self) -> bool {
+        if self.block.take().is_some() && !self.buffer.is_empty() {
+            self.cut();
+        }
+        self.block.is_some() || self.broken.is_some()
     }
 
     fn end(&mut self, error: Option<io::Error>) -> Read {
@@ -122,7 +133,7 @@ impl Reader {
 
     /// Nothing has come for long: gives the memory back.
     pub(super) fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.blocks.is_empty() {
+        if self.buffer.is_empty() && self.block.is_none() {
             self.buffer = BytesMut::new();
             self.room = SMALL;
         }

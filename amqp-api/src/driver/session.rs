@@ -23,7 +23,7 @@ use crate::shared::{Rest, Shared, Touch};
 use crate::wakers::Wakes;
 
 /// How many turns there are before other tasks have theirs.
-const TURNS: usize = 8;
+const TURNS: usize = 2;
 
 /// How long the last bytes have to leave, and the peer to close its side, after the connection has ended.
 const LINGER: Duration = Duration::from_secs(1);
@@ -93,8 +93,8 @@ impl Session {
             Read::End(None) => conn.handle_eof(now),
             Read::End(Some(error)) => conn.handle_io_error(now, &error),
         }
-        if !self.reader.blocks.is_empty() {
-            self.reader.blocks.iter().for_each(|block| conn.handle_block(now, block));
+        if let Some(block) = &self.reader.block {
+            conn.handle_block(now, block);
             self.reader.deframer.set_frame_max(conn.frame_max());
         }
         if let Some(error) = self.reader.broken.take() {
@@ -125,13 +125,13 @@ impl Session {
         }
         drop(guard);
 
-        self.reader.blocks.clear();
+        let more = self.reader.handled();
         self.wakes.run();
         if finished {
             self.ending = Some(Ending { deadline: now + LINGER, shut_down: false });
             return Step::Again;
         }
-        if !waits {
+        if more || !waits {
             return Step::Again;
         }
         if self.timer.poll(cx, &*self.runtime, deadline.map(|(at, _)| at)) {

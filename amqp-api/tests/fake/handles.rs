@@ -517,3 +517,29 @@ fn an_abort_is_the_end_at_once() {
     world.sleep(Duration::from_secs(2));
     assert!(wire.lock().dropped && !wire.lock().peer.has_seen("connection.close"));
 }
+
+#[test]
+fn a_task_that_is_never_kept_waiting_gives_way_to_others() {
+    let world = World::new(22);
+    let peer = Peer { greeting: 10_000, ..Peer::default() };
+    let (connection, _wire) = world.connect_to(peer, Manners::Good, Config::default().publish_buffer(1 << 30));
+    let channel = world.block_on(connection.channel()).unwrap();
+    let publish = async {
+        for _ in 0..10_000 {
+            channel.publish("", "q", "x").await.unwrap();
+        }
+    };
+    let mut publish = Box::pin(publish);
+    assert!(poll_once(&mut publish).is_pending(), "there is room for all, and yet it pauses");
+    world.block_on(publish);
+    let mut consumer = world.block_on(channel.consume(Consume::new("q").no_ack())).unwrap();
+    world.settle();
+    let mut consume = Box::pin(async {
+        for _ in 0..10_000 {
+            consumer.next().await.unwrap().unwrap();
+        }
+    });
+    assert!(poll_once(&mut consume).is_pending(), "all are there, and yet it pauses");
+    world.block_on(consume);
+    assert_eq!(world.elapsed(), Duration::ZERO);
+}

@@ -36,8 +36,8 @@ pub(super) struct Channel {
     pub(super) unsettled: Unsettled,
     /// The delivery tags of earlier epochs are void.
     pub(super) epoch: u32,
-    /// `basic.recover` was sent: what comes before its answer is void too.
-    pub(super) recovering: bool,
+    /// How many `basic.recover` are not answered: what comes before the last answer is void too, if it is to be settled.
+    pub(super) recovering: u32,
     pub(super) consumers: HashMap<Box<str>, ConsumerId, FixedState>,
     /// The consumer that the last delivery was for.
     pub(super) last_consumer: Option<ConsumerId>,
@@ -105,7 +105,7 @@ impl Channel {
             assembly: None,
             unsettled: Unsettled::default(),
             epoch: 0,
-            recovering: false,
+            recovering: 0,
             consumers: HashMap::with_hasher(FixedState::default()),
             last_consumer: None,
             prefetch: None,

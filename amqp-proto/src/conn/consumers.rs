@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use super::content::Delivery;
 use super::ids::ChannelId;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -31,8 +31,11 @@ pub(super) struct Consumer {
     /// Somebody waits for the next delivery.
     pub(super) watched: bool,
     pub(super) queue: VecDeque<Item>,
-    /// Bytes in `queue`, counted where it is unbounded.
-    pub(super) bytes: usize,
+    /// Bytes in `queue`, where it is unbounded.
+    bytes: usize,
+    /// They count among those that pause reading: until it is being cancelled. Its end must be read, and what is on
+    /// its way till then is not lost.
+    counted: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl Consumer {
             watched: false,
             queue: VecDeque::new(),
             bytes: 0,
+            counted: true,
         }
     }
 
@@ -75,13 +79,7 @@ impl Consumer {
         let grown = if self.unbounded { item.cost() } else { 0 };
         self.bytes += grown;
         self.queue.push_back(item);
-        grown
-    }
-
-    /// Counts no longer; returns how many bytes were counted.
-    pub(super) fn stop_counting(&mut self) -> usize {
-        self.unbounded = false;
-        std::mem::take(&mut self.bytes)
+        self.if_counted(grown)
     }
 
     /// Takes the next; with how many counted bytes went.
@@ -90,15 +88,57 @@ impl Consumer {
         let item = self.queue.pop_front()?;
         let shrunk = if self.unbounded { item.cost() } else { 0 };
         self.bytes -= shrunk;
-        Some((item, shrunk))
+        Some((item, self.if_counted(shrunk)))
+    }
+
+    /// Takes all that is there; with how many counted bytes went.
+    pub(super) fn take_all(&mut self) -> (VecDeque<Item>, usize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        (std::mem::take(&mut self.queue), self.if_counted(bytes))
+    }
+
+    /// Forgets the deliveries, which the broker has requeued, and keeps the word on why it ends; returns how many
+    /// counted bytes went.
+    pub(super) fn forget_deliveries(&mut self) -> usize {
+        self.queue.retain(Item::is_last_word);
+        let left = if self.unbounded { self.queue.iter().map(Item::cost).sum() } else { 0 };
+        let freed = std::mem::replace(&mut self.bytes, left) - left;
+        self.if_counted(freed)
+    }
+
+    /// What is in the queue pauses reading no more; returns how many counted bytes that were.
+    pub(super) fn stop_counting(&mut self) -> usize {
+        let freed = self.if_counted(self.bytes);
+        self.counted = false;
+        freed
+    }
+
+    /// Whether what comes now is to be thrown away: reading does not pause any more, and there is twice as much as
+    /// would have paused it.
+    #[inline]
+    pub(super) fn is_flooded(&self, closing: bool, limit: usize) -> bool {
+        (closing || !self.counted) && self.bytes >= limit.saturating_mul(2)
+    }
+
+    #[inline]
+    fn if_counted(&self, bytes: usize) -> usize {
+        if self.counted { bytes } else { 0 }
     }
 }
 
 impl Item {
-    pub(super) fn cost(&self) -> usize {
+    fn cost(&self) -> usize {
         match self {
             Self::Delivery(delivery) => OVERHEAD + delivery.body().len(),
             Self::Bad(_) => OVERHEAD,
+        }
+    }
+
+    /// Whether it says why the consumer ends.
+    fn is_last_word(&self) -> bool {
+        match self {
+            Self::Delivery(_) => false,
+            Self::Bad(error) => !matches!(error.kind(), ErrorKind::BadDelivery { .. }),
         }
     }
 }

@@ -39,6 +39,7 @@ impl Connection {
         redelivered: bool,
         message: impl FnOnce() -> Incoming,
     ) -> Result<(), Fault> {
+        let (closing, limit) = (self.is_closing(), self.config.limits.receive_buffer);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let Some(consumer) = self
             .consumers
@@ -47,7 +48,7 @@ impl Connection {
         else {
             return Ok(());
         };
-        if channel.recovering {
+        if channel.recovering > 0 && !consumer.no_ack {
             // It went out before basic.recover took effect and comes again.
             return Ok(());
         }
@@ -55,7 +56,7 @@ impl Connection {
             return Err(bad_tag(delivery_tag, channel.number));
         }
         let tag = DeliveryTag { value: delivery_tag, channel: id, epoch: channel.epoch };
-        if consumer.released {
+        if consumer.released || consumer.is_flooded(closing, limit) {
             let no_ack = consumer.no_ack;
             if !no_ack {
                 self.requeue(tag);
@@ -84,10 +85,13 @@ impl Connection {
             return Err(Fault::unexpected("basic.get-ok", number));
         };
         let no_ack = pending.about == About::Get { no_ack: true };
-        if !channel.unsettled.delivered(delivery_tag, no_ack) {
+        // What was got before basic.recover took effect comes again: its tag is void already.
+        let void = channel.recovering > 0 && !no_ack;
+        if !channel.unsettled.delivered(delivery_tag, no_ack || void) {
             return Err(bad_tag(delivery_tag, number));
         }
-        let tag = DeliveryTag { value: delivery_tag, channel: id, epoch: channel.epoch };
+        let epoch = if void { channel.epoch.wrapping_sub(channel.recovering) } else { channel.epoch };
+        let tag = DeliveryTag { value: delivery_tag, channel: id, epoch };
         let result = match item(tag, no_ack, redelivered, Some(message_count), assembly.finish()) {
             Item::Delivery(delivery) => Ok(Reply::Got(Some(Box::new(delivery)))),
             Item::Bad(error) => Err(error),

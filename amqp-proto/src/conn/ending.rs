@@ -67,6 +67,8 @@ impl Connection {
         // A close has no field that could fail to encode.
         let _ = put_method(self.out.tail(), 0, &close);
         self.phase = Phase::Closing;
+        // Nothing follows close, not even a heartbeat, and the phase has a deadline of its own.
+        self.heartbeats = None;
     }
 
     /// The broker broke the protocol: it is told why, if it can be, and the connection ends.
@@ -186,8 +188,7 @@ impl Connection {
             // Nobody has a handle to a consumer that never started.
             let orphan = consumer.state == ConsumerState::Starting;
             if !consumer.no_ack {
-                consumer.queue.clear();
-                let freed = std::mem::take(&mut consumer.bytes);
+                let freed = consumer.forget_deliveries();
                 self.unbuffer(freed);
             }
             let ended_before = self.consumer_mut(id).is_some_and(|consumer| consumer.state == ConsumerState::Ended);

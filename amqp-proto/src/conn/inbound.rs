@@ -73,15 +73,15 @@ impl Connection {
             }
             error => ProtocolError::from(error),
         };
+        if matches!(self.phase, Phase::Closing) {
+            // It is read no further, so close-ok cannot come any more.
+            return self.gone_while_closing(error.into());
+        }
         self.fail(&Fault::new(ReplyCode::FRAME_ERROR, error));
     }
 
     /// The peer has closed its side of the socket.
     pub fn handle_eof(&mut self, _now: Instant) {
-        if matches!(self.phase, Phase::Closing) {
-            // It has gone without close-ok: as closed as we wanted it.
-            return self.end(Ok(()));
-        }
         let text = match &self.phase {
             Phase::AwaitTune { .. } => {
                 "the peer closed the socket during authentication: the credentials may be wrong".to_owned()
@@ -104,8 +104,18 @@ impl Connection {
     }
 
     fn lost(&mut self, kind: std::io::ErrorKind, text: String) {
-        self.end(Err(Error::new(ErrorKind::ConnectionLost { kind, text })));
+        let error = Error::new(ErrorKind::ConnectionLost { kind, text });
+        match self.phase {
+            Phase::Closing => self.gone_while_closing(error),
+            _ => self.end(Err(error)),
+        }
         self.out = super::Outbound::new();
+    }
+
+    /// The peer has gone without close-ok. If all was written, it is as closed as we wanted it.
+    fn gone_while_closing(&mut self, error: Error) {
+        let written = self.out.is_empty() && self.in_flight == 0;
+        self.end(if written { Ok(()) } else { Err(error) });
     }
 
     #[inline]

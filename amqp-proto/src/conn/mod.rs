@@ -9,7 +9,7 @@
 //! | `content` | messages that come in: put together, held, read |
 //! | `deliver` | complete messages to the consumer, caller or publish that they are for |
 //! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
-//! | `requests` | what the application asks of a channel |
+//! | `requests`, `consume` | what the application asks of a channel; of its consumers |
 //! | `publish` | messages that go out, room, large messages in parts |
 //! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
 //! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
@@ -23,6 +23,7 @@ mod acks;
 mod calls;
 mod channel;
 mod confirms;
+mod consume;
 mod consumers;
 mod content;
 mod deliver;
@@ -45,12 +46,12 @@ use std::time::Instant;
 use foldhash::fast::FixedState;
 use slab::Slab;
 
+pub use self::consume::Consume;
 pub use self::content::{Body, BodyReader, Delivery, Returned};
 pub use self::event::{Event, Next, Outcome, Reply, Tuning};
 pub use self::ids::{ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;
 pub use self::publish::{Publish, PublishBody};
-pub use self::requests::Consume;
 
 use self::calls::Calls;
 use self::channel::Channels;
@@ -321,7 +322,15 @@ impl Connection {
         }
     }
 
+    /// Whether there is an event to take.
+    #[must_use]
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -329,6 +338,7 @@ impl Connection {
     /// Whether the socket should be read: not while consumers that nothing else bounds hold more than
     /// [`Limits::receive_buffer`](crate::config::Limits).
     #[must_use]
+    #[inline]
     pub fn wants_read(&self) -> bool {
         !self.is_finished() && (self.buffered < self.config.limits.receive_buffer || self.is_closing())
     }

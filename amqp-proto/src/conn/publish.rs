@@ -206,7 +206,8 @@ impl Connection {
 
     /// Moves the next parts of large messages behind what waits to be written, channel by channel in turn.
     pub(super) fn pump_bulk(&mut self) {
-        let chunk = if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize } - FRAME_OVERHEAD;
+        // Larger frames are allowed where they were agreed on, but others would wait for them.
+        let chunk = (if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize }).min(BULK) - FRAME_OVERHEAD;
         let limit = self.out.len() + BULK;
         while self.out.len() < limit
             && let Some(id) = self.bulk.pop_front()
@@ -256,8 +257,12 @@ impl Connection {
     /// Without a `timeout` the configuration's holds.
     pub fn wait_room(&mut self, id: ChannelId, timeout: Option<Duration>) -> RequestId {
         let request = self.calls.insert(ROOM, Some(timeout.unwrap_or(self.config.timeouts.room)));
-        self.room_waiters.push((request, id));
         self.turn = true;
+        if let Err(error) = self.usable(id) {
+            self.resolve(request, Err(error));
+            return request;
+        }
+        self.room_waiters.push((request, id));
         if self.can_publish(id) {
             self.resolve_room();
         }

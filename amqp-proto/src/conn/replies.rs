@@ -57,7 +57,7 @@ impl Connection {
                     channel.state = ChannelState::Open;
                 }
             }
-            (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering = false,
+            (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering -= 1,
             _ => {}
         }
         self.answer(pending.request, Ok(reply));
@@ -121,7 +121,7 @@ impl Connection {
         let tag = cancel.consumer_tag.to_string_lossy();
         let consumer = channel.consumers.get(&*tag).copied();
         let number = channel.number;
-        if !cancel.nowait && self.is_open() {
+        if !cancel.nowait && self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
         }
         if let Some(consumer) = consumer {
@@ -135,7 +135,8 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.stopped = !active;
         let number = channel.number;
-        if self.is_open() {
+        // Nothing follows channel.close.
+        if self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
         }
         self.resolve_room();
@@ -146,9 +147,9 @@ impl Connection {
     fn channel_closed_by_broker(&mut self, id: ChannelId, close: &channel::Close<'_>) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let number = channel.number;
-        // Closes that cross: the answer to ours is still to come, and the number is in use until then.
-        let crossing = matches!(channel.state, ChannelState::Closing);
-        let waiting = if crossing { channel.take_pending(CHANNEL_CLOSE_OK) } else { None };
+        // Closes that cross: the answer to ours is still to come, and the number is in use until then. A close that
+        // waits behind a large message never leaves.
+        let crossing = matches!(channel.state, ChannelState::Closing) && channel.backlog.is_none();
         let reason =
             CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
         if !self.is_closing() {
@@ -156,11 +157,10 @@ impl Connection {
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.backlog = None;
             }
+            self.bulk.retain(|bulk| *bulk != id);
             put_method(self.tail_of(id), number, &channel::CloseOk {})?;
         }
-        if let Some(waiting) = waiting {
-            self.answer(waiting.request, Ok(Reply::Done));
-        }
+        // Whoever has closed it meanwhile is told as well: something that was sent before has failed.
         self.end_channel(id, &Error::new(ErrorKind::ChannelClosed(reason)), true);
         if crossing {
             self.channels.await_straggler(number);
@@ -242,10 +242,11 @@ impl Connection {
         }
         consumer.state = ConsumerState::Ended;
         let (released, watched) = (consumer.released, std::mem::take(&mut consumer.watched));
+        let freed = consumer.stop_counting();
         if let Some(cause) = cause {
-            let grown = consumer.push(Item::Bad(cause));
-            self.buffered += grown;
+            consumer.push(Item::Bad(cause));
         }
+        self.unbuffer(freed);
         if let Some(consumer) = self.consumers.get(id.index())
             && let Some(channel) = self.channels.get_mut(consumer.channel)
         {
@@ -265,8 +266,8 @@ impl Connection {
 
     pub(super) fn forget_consumer(&mut self, id: ConsumerId) {
         if self.consumer_mut(id).is_some() {
-            let consumer = self.consumers.remove(id.index());
-            self.unbuffer(consumer.bytes);
+            let freed = self.consumers.remove(id.index()).stop_counting();
+            self.unbuffer(freed);
         }
     }
 }

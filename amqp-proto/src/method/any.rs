@@ -1,7 +1,7 @@
 //! Any method of any class.
 
 use super::class::put_method_frame;
-use super::info::{IDS_LEN, MethodInfo, no_ids, unknown_class};
+use super::info::{IDS_LEN, MethodInfo, explain};
 use super::{access, basic, channel, confirm, connection, exchange, queue, tx};
 use crate::wire::{DecodeError, EncodeError};
 
@@ -33,19 +33,26 @@ impl<'a> Method<'a> {
     /// If there is no such class or method, or if its fields do not decode.
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let (Some((class_id, method_id)), Some(fields)) = (ids(payload), payload.get(IDS_LEN..)) else {
-            return Err(no_ids(payload));
-        };
+        match Self::read(payload) {
+            Some(method) => Ok(method),
+            None => Err(explain(payload)),
+        }
+    }
+
+    #[inline(always)]
+    fn read(payload: &'a [u8]) -> Option<Self> {
+        let (class_id, method_id) = ids(payload)?;
+        let fields = payload.get(IDS_LEN..)?;
         match class_id {
-            basic::CLASS_ID => basic::Method::decode_fields(method_id, fields).map(Self::Basic),
-            connection::CLASS_ID => connection::Method::decode_fields(method_id, fields).map(Self::Connection),
-            channel::CLASS_ID => channel::Method::decode_fields(method_id, fields).map(Self::Channel),
-            access::CLASS_ID => access::Method::decode_fields(method_id, fields).map(Self::Access),
-            exchange::CLASS_ID => exchange::Method::decode_fields(method_id, fields).map(Self::Exchange),
-            queue::CLASS_ID => queue::Method::decode_fields(method_id, fields).map(Self::Queue),
-            confirm::CLASS_ID => confirm::Method::decode_fields(method_id, fields).map(Self::Confirm),
-            tx::CLASS_ID => tx::Method::decode_fields(method_id, fields).map(Self::Tx),
-            _ => Err(unknown_class(class_id, method_id)),
+            basic::CLASS_ID => basic::Method::read_fields(method_id, fields).map(Self::Basic),
+            connection::CLASS_ID => connection::Method::read_fields(method_id, fields).map(Self::Connection),
+            channel::CLASS_ID => channel::Method::read_fields(method_id, fields).map(Self::Channel),
+            access::CLASS_ID => access::Method::read_fields(method_id, fields).map(Self::Access),
+            exchange::CLASS_ID => exchange::Method::read_fields(method_id, fields).map(Self::Exchange),
+            queue::CLASS_ID => queue::Method::read_fields(method_id, fields).map(Self::Queue),
+            confirm::CLASS_ID => confirm::Method::read_fields(method_id, fields).map(Self::Confirm),
+            tx::CLASS_ID => tx::Method::read_fields(method_id, fields).map(Self::Tx),
+            _ => None,
         }
     }
 

@@ -84,8 +84,7 @@ macro_rules! class {
         pub const CLASS_ID: u16 = $class_id;
 
         /// The rows of the class in the table of methods.
-        pub(super) const METHODS: &[&$crate::method::MethodInfo] =
-            &[$($name::INFO),*];
+        pub(super) const METHODS: &[&$crate::method::MethodInfo] = &[$($name::INFO),*];
 
         $(#[$class_doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,15 +96,12 @@ macro_rules! class {
         }
 
         impl $(<$class_lt>)? Method $(<$class_lt>)? {
-            /// Decodes the fields of the class's method with this number.
-            #[inline]
-            pub(super) fn decode_fields(
-                method_id: u16,
-                fields: & $($class_lt)? [u8],
-            ) -> Result<Self, $crate::wire::DecodeError> {
+            /// Reads the fields of the class's method with this number, without saying why it fails.
+            #[inline(always)]
+            pub(super) fn read_fields(method_id: u16, fields: & $($class_lt)? [u8]) -> Option<Self> {
                 match method_id {
-                    $($method_id => MethodCodec::decode_fields(fields).map(Self::$name),)*
-                    _ => Err($crate::method::info::unknown_method(CLASS_ID, method_id)),
+                    $($method_id => $crate::method::class::ReadFields::read_fields(fields).map(Self::$name),)*
+                    _ => None,
                 }
             }
 
@@ -127,9 +123,7 @@ macro_rules! class {
             }
         }
 
-        impl<'a> From<Method $(<$class_lt>)?> for $crate::method::Method<'a>
-        $(where $class_lt: 'a, 'a: $class_lt)?
-        {
+        impl<'a> From<Method $(<$class_lt>)?> for $crate::method::Method<'a> {
             #[inline]
             fn from(method: Method $(<$class_lt>)?) -> Self {
                 Self::$variant(method)
@@ -185,7 +179,17 @@ macro_rules! class {
 
                 #[inline]
                 fn decode_fields(fields: &'a [u8]) -> Result<Self, $crate::wire::DecodeError> {
-                    $crate::method::class::decode_all(fields, Self::INFO, #[inline(always)] |_reader| {
+                    match $crate::method::class::ReadFields::read_fields(fields) {
+                        Some(method) => Ok(method),
+                        None => Err(Self::INFO.explain(fields)),
+                    }
+                }
+            }
+
+            impl<'a> $crate::method::class::ReadFields<'a> for $name $(<$lt>)? {
+                #[inline(always)]
+                fn read_fields(fields: &'a [u8]) -> Option<Self> {
+                    $crate::method::class::read_all(fields, #[inline(always)] |_reader| {
                         $(
                             $(let _: $reserved_type $(<$reserved_lt>)? = _reader.read()?;)?
                             $(let $field: $type = _reader.read()?;)?
@@ -218,18 +222,19 @@ pub(super) fn encode_all(
     Ok(())
 }
 
-/// Runs a decoder over all of `fields`.
+/// A method whose fields can be read without saying why it fails: the fast pass. What it takes to say why would be in
+/// the way of it.
+pub(super) trait ReadFields<'a>: Sized {
+    /// Reads all of `fields`. `None` if they do not decode or something follows them.
+    fn read_fields(fields: &'a [u8]) -> Option<Self>;
+}
+
+/// Reads all of `fields`.
 #[inline(always)]
-pub(super) fn decode_all<'a, M>(
-    fields: &'a [u8],
-    info: &'static MethodInfo,
-    decode: impl FnOnce(&mut Reader<'a>) -> Option<M>,
-) -> Result<M, DecodeError> {
+pub(super) fn read_all<'a, M>(fields: &'a [u8], read: impl FnOnce(&mut Reader<'a>) -> Option<M>) -> Option<M> {
     let mut reader = Reader::new(fields);
-    match decode(&mut reader) {
-        Some(method) if reader.rest().is_empty() => Ok(method),
-        _ => Err(info.explain(fields)),
-    }
+    let method = read(&mut reader)?;
+    reader.rest().is_empty().then_some(method)
 }
 
 /// A method's struct: a unit struct if there is no field.

@@ -15,6 +15,16 @@ use crate::wire::{DecodeError, DecodeErrorKind, EncodeError, FRAME_END, FrameKin
 pub(super) const FIXED_LEN: usize = 12;
 
 /// A content header. Its properties are decoded when asked for.
+///
+/// ```
+/// use amqp_proto::method::ContentHeader;
+///
+/// let payload = b"\0\x3C\0\0\0\0\0\0\0\0\0\x05\x10\0\x02";
+/// let header = ContentHeader::decode(payload)?;
+/// assert_eq!((header.class_id, header.body_size), (60, 5));
+/// assert_eq!(header.properties.decode()?.delivery_mode, Some(2));
+/// # Ok::<(), amqp_proto::wire::DecodeError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentHeader<'a> {
     /// The class of the method before it: 60, basic, in 0-9-1.
@@ -90,6 +100,23 @@ impl<'a> RawProperties<'a> {
 }
 
 /// Appends a whole frame with a content header. 60 is the class of [`basic`](super::basic::CLASS_ID).
+///
+/// A publish is three frames and more, which must go out one behind the other:
+///
+/// ```
+/// use amqp_proto::method::{Properties, basic, put_content_header, put_method};
+/// use amqp_proto::wire::{EncodeError, FrameKind, ShortStr, put_frame};
+///
+/// let mut properties = Properties::new();
+/// properties.set_delivery_mode(2);
+///
+/// let mut out = Vec::new();
+/// let routing_key = ShortStr::new("hello")?;
+/// put_method(&mut out, 1, &basic::Publish { routing_key, ..Default::default() })?;
+/// put_content_header(&mut out, 1, basic::CLASS_ID, 5, &properties)?;
+/// put_frame(&mut out, FrameKind::Body, 1, b"world")?;
+/// # Ok::<(), EncodeError>(())
+/// ```
 ///
 /// # Errors
 /// [`EncodeError::TooLong`] if the properties are longer than a length of 32 bits can say; `out` is then as it was.

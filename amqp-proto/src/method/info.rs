@@ -1,5 +1,6 @@
 //! The table of methods, for reflection, and the cold path that explains why a method does not decode.
 
+use super::any::ids;
 use crate::wire::{DecodeError, DecodeErrorKind, FieldChecker, WireType};
 
 /// A row of the table of methods.
@@ -108,23 +109,26 @@ impl MethodInfo {
     }
 }
 
-/// There is no such method of a class that there is.
+/// Why the payload of a method frame does not decode.
 #[cold]
-pub(super) fn unknown_method(class_id: u16, method_id: u16) -> DecodeError {
-    let kind = DecodeErrorKind::UnknownMethod(class_id, method_id);
-    DecodeError { class_id, method_id, name: "method", field: "", offset: 2, kind }
-}
-
-/// There is no such class.
-#[cold]
-pub(super) fn unknown_class(class_id: u16, method_id: u16) -> DecodeError {
-    let kind = DecodeErrorKind::UnknownClass(class_id);
-    DecodeError { class_id, method_id, name: "method", field: "", offset: 0, kind }
-}
-
-/// The payload ends before class and method do.
-#[cold]
-pub(super) fn no_ids(payload: &[u8]) -> DecodeError {
-    let kind = DecodeErrorKind::Truncated;
-    DecodeError { class_id: 0, method_id: 0, name: "method", field: "", offset: payload.len(), kind }
+#[inline(never)]
+pub(super) fn explain(payload: &[u8]) -> DecodeError {
+    let error = |class_id, method_id, offset, kind| DecodeError {
+        class_id,
+        method_id,
+        name: "method",
+        field: "",
+        offset,
+        kind,
+    };
+    let (Some((class_id, method_id)), Some(fields)) = (ids(payload), payload.get(IDS_LEN..)) else {
+        return error(0, 0, payload.len(), DecodeErrorKind::Truncated);
+    };
+    match info_of(class_id, method_id) {
+        Some(info) => info.explain(fields),
+        None if methods().any(|info| info.class_id == class_id) => {
+            error(class_id, method_id, 2, DecodeErrorKind::UnknownMethod(class_id, method_id))
+        }
+        None => error(class_id, method_id, 0, DecodeErrorKind::UnknownClass(class_id)),
+    }
 }

@@ -45,7 +45,7 @@
 mod error;
 mod query;
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;

@@ -41,14 +41,20 @@ fn check_entries<'a, E: Mode>(content: &'a [u8], depth: u8, form: &mut Form) -> 
     Ok(())
 }
 
-/// `str::from_utf8`, but at once for short ASCII, which keys are.
+/// `str::from_utf8`, but faster for ASCII of 4 bytes and more, which keys are.
 #[inline]
 fn is_utf8(key: &[u8]) -> bool {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = key.as_chunks::<8>();
-    let ascii = words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) & HIGH_BITS == 0
-        && rest.iter().fold(0, |all, octet| all | octet) < 0x80;
-    ascii || std::str::from_utf8(key).is_ok()
+    // The last word may overlap the one before it.
+    let bits = if let Some(last) = key.last_chunk::<8>() {
+        let (words, _) = key.as_chunks::<8>();
+        words.iter().fold(u64::from_ne_bytes(*last), |bits, word| bits | u64::from_ne_bytes(*word))
+    } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        u64::from(u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last))
+    } else {
+        HIGH_BITS
+    };
+    bits & HIGH_BITS == 0 || std::str::from_utf8(key).is_ok()
 }
 
 /// Checks the values of an array that stands `depth` deep.

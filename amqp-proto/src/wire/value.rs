@@ -223,7 +223,7 @@ impl<'a> ValueRef<'a> {
 }
 
 /// The value at the start of `input`, and what follows it. `input` has been checked: `None` is its end.
-#[inline]
+#[inline(always)]
 pub(super) fn read_value(input: &[u8], form: Form) -> Option<(&[u8], ValueRef<'_>)> {
     let (rest, tag) = value(input, octet())?;
     match tag {

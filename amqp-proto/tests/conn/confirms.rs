@@ -644,7 +644,7 @@ proptest! {
             let outcome = peer.connection.take_outcome(publish.confirm);
             let right = match (&outcome, publish.answer) {
                 (Some(Outcome::Returned(message)), _) => {
-                    publish.is_returned() && message.body() == &variant(publish.variant).1[..]
+                    publish.is_returned() && message.body() == variant(publish.variant).1[..]
                 }
                 (Some(Outcome::Acked), Some(true)) | (Some(Outcome::Nacked), Some(false))
                 | (Some(Outcome::Unknown(_)), None) => !publish.is_returned(),

@@ -6,8 +6,14 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
+#[path = "../../src/fuzzing/watch.rs"]
 mod watch;
 
 mod calls;
+mod closing;
 mod confirms;
+mod consumers;
 mod handshake;
+mod heartbeat;
+mod malformed;
+mod publish;

@@ -211,7 +211,7 @@ impl Peer {
         while let Some(block) = self.server.next_block(&mut self.written).expect("the client sends whole frames") {
             for frame in block.frames() {
                 let sent = Sent { kind: frame.kind, channel: frame.channel, payload: frame.payload.to_vec() };
-                self.watch.frame(&sent);
+                self.watch.frame(&frame);
                 self.frames.push_back(sent);
             }
         }
@@ -338,8 +338,8 @@ impl Peer {
     }
 
     /// What was written so far and not looked at, without a turn.
-    pub(crate) fn names_written(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.frames).iter().map(Sent::name).collect()
+    pub(crate) fn frames_written(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.frames).into()
     }
 
     /// The client has sent exactly this method.

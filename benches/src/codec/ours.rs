@@ -16,47 +16,55 @@ use super::messages;
 const PER_READ: u64 = 64;
 
 /// Feeds `times` messages to a deframer and handles each block.
-pub fn receive(message: &[u8], times: u64, mut handle: impl FnMut(&Block)) {
+fn receive(message: &[u8], times: u64, mut handle: impl FnMut(&Block)) {
     let mut deframer = Deframer::new(131_072);
     for _ in 0..times / PER_READ {
-        let mut buf = BytesMut::with_capacity(1 << 16);
-        for _ in 0..PER_READ {
-            buf.extend_from_slice(black_box(message));
-        }
-        while let Some(block) = deframer.next_block(&mut buf).unwrap() {
-            handle(&block);
-        }
+        read_once(&mut deframer, message, PER_READ, &mut handle);
+    }
+}
+
+/// What happens to the messages that come with one read.
+pub fn read_once(deframer: &mut Deframer, message: &[u8], times: u64, mut handle: impl FnMut(&Block)) {
+    let mut buf = BytesMut::with_capacity(message.len() * usize::try_from(times).unwrap());
+    for _ in 0..times {
+        buf.extend_from_slice(black_box(message));
+    }
+    while let Some(block) = deframer.next_block(&mut buf).unwrap() {
+        handle(&block);
     }
 }
 
 /// Deliveries of 16 B, every field read.
 pub fn decode_delivery(times: u64) {
-    let message = messages::delivery(&messages::body(messages::SMALL));
-    receive(&message, times, |block| {
-        handle_deliveries(block, |name| {
-            black_box(name.as_bytes());
-        });
-    });
+    receive(&messages::delivery(&messages::body(messages::SMALL)), times, handle_delivery_block);
 }
 
 /// Deliveries of 16 B, every field read, every name as text.
 pub fn decode_delivery_utf8(times: u64) {
-    let message = messages::delivery(&messages::body(messages::SMALL));
-    receive(&message, times, |block| {
-        handle_deliveries(block, |name| {
-            black_box(name.to_str().unwrap());
-        });
+    receive(&messages::delivery(&messages::body(messages::SMALL)), times, handle_delivery_block_utf8);
+}
+
+/// Deliveries, every field read.
+pub fn handle_delivery_block(block: &Block) {
+    handle_deliveries(block, |name| {
+        black_box(name.as_bytes());
     });
 }
 
-/// Deliveries of any size, every field read.
+/// Deliveries, every field read, every name as text.
+pub fn handle_delivery_block_utf8(block: &Block) {
+    handle_deliveries(block, |name| {
+        black_box(name.to_str().unwrap());
+    });
+}
+
 #[inline(always)]
-pub fn handle_deliveries(block: &Block, read_name: impl Fn(ShortStr<'_>)) {
+fn handle_deliveries(block: &Block, read_name: impl Fn(ShortStr<'_>)) {
     for frame in block.frames() {
         match frame.kind {
             FrameKind::Method => read_deliver(frame, &read_name),
             FrameKind::Header => read_header(frame, &read_name),
-            FrameKind::Body => read_body(block, frame),
+            FrameKind::Body => drop(black_box(own_body(block, frame))),
             FrameKind::Heartbeat => panic!("a heartbeat was not sent"),
         }
         black_box(frame.channel);
@@ -79,36 +87,37 @@ fn read_header(frame: Frame<'_>, read_name: &impl Fn(ShortStr<'_>)) {
     let header = ContentHeader::decode(frame.payload).unwrap();
     black_box((header.class_id, header.body_size));
     let properties = header.properties.decode().unwrap();
-    for name in [
-        properties.content_type,
-        properties.content_encoding,
-        properties.correlation_id,
-        properties.reply_to,
-        properties.expiration,
-        properties.message_id,
-        properties.kind,
-        properties.user_id,
-        properties.app_id,
-        properties.cluster_id,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        read_name(name);
-    }
+    let read = |name: Option<ShortStr<'_>>| name.into_iter().for_each(read_name);
+    read(properties.content_type);
+    read(properties.content_encoding);
+    read(properties.correlation_id);
+    read(properties.reply_to);
+    read(properties.expiration);
+    read(properties.message_id);
+    read(properties.kind);
+    read(properties.user_id);
+    read(properties.app_id);
+    read(properties.cluster_id);
     black_box((properties.delivery_mode, properties.priority, properties.timestamp));
     if let Some(headers) = properties.headers {
         read_table(headers);
     }
 }
 
+/// A body of one's own.
+#[expect(dead_code, reason = "it is only made")]
+enum Body {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
 /// A body of 1 KiB or less is copied, a larger one shared.
 #[inline(always)]
-fn read_body(block: &Block, frame: Frame<'_>) {
+fn own_body(block: &Block, frame: Frame<'_>) -> Body {
     if frame.payload.len() <= 1024 {
-        black_box(Bytes::copy_from_slice(frame.payload));
+        Body::Copied(frame.payload.to_vec())
     } else {
-        black_box(block.slice_ref(frame.payload));
+        Body::Shared(block.slice_ref(frame.payload))
     }
 }
 
@@ -139,7 +148,7 @@ struct Retained {
     deliver: Bytes,
     delivery_tag: u64,
     header: Bytes,
-    body: Bytes,
+    body: Body,
 }
 
 /// Deliveries of 16 B, made owned, with the properties retained undecoded.
@@ -161,10 +170,10 @@ pub fn handle_retained(block: &Block) {
             deliver: block.slice_ref(method.payload),
             delivery_tag: deliver.delivery_tag,
             header: block.slice_ref(content.properties.as_bytes()),
-            body: Bytes::copy_from_slice(body.payload),
+            body: own_body(block, body),
         };
         let delivery = black_box(delivery);
-        black_box((delivery.deliver.len(), delivery.delivery_tag, delivery.header.len(), delivery.body.len()));
+        black_box((delivery.deliver.len(), delivery.delivery_tag, delivery.header.len(), &delivery.body));
     }
 }
 
@@ -250,9 +259,12 @@ pub fn handle_acks(block: &Block) {
 /// Heartbeats.
 pub fn decode_heartbeat(times: u64) {
     let message = messages::heartbeat();
-    receive(&message, times, |block| {
-        for frame in block.frames() {
-            black_box((frame.kind, frame.channel, frame.payload.len()));
-        }
-    });
+    receive(&message, times, handle_frames);
+}
+
+/// Frames of any kind, not decoded.
+pub fn handle_frames(block: &Block) {
+    for frame in block.frames() {
+        black_box((frame.kind, frame.channel, frame.payload));
+    }
 }

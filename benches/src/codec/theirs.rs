@@ -2,10 +2,11 @@
 
 use std::hint::black_box;
 
+use amq_protocol::frame::parsing::{parse_frame_type, parse_raw_frame};
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic};
 use amq_protocol::types::parsing::parse_field_table;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
 use super::messages;
 
@@ -14,6 +15,25 @@ pub fn parse_all(mut stream: &[u8], mut handle: impl FnMut(AMQPFrame)) {
     while !stream.is_empty() {
         let Ok((rest, frame)) = parse_frame(stream) else { panic!("the stream was to be valid") };
         handle(frame);
+        stream = rest;
+    }
+}
+
+/// What happens to the messages that come with one read. The buffer is used again for the next.
+pub fn read_once(buf: &mut Vec<u8>, message: &[u8], times: u64, handle: impl FnMut(AMQPFrame)) {
+    buf.clear();
+    for _ in 0..times {
+        buf.extend_from_slice(black_box(message));
+    }
+    parse_all(buf, handle);
+}
+
+/// Frames of any kind, not decoded.
+pub fn parse_frames(mut stream: &[u8]) {
+    while !stream.is_empty() {
+        let frame = parse_frame_type(stream).and_then(|(rest, kind)| parse_raw_frame(kind)(rest));
+        let Ok((rest, frame)) = frame else { panic!("the stream was to be valid") };
+        black_box((frame.frame_type, frame.channel_id, frame.payload));
         stream = rest;
     }
 }
@@ -40,23 +60,21 @@ pub fn handle_delivery(frame: AMQPFrame) {
         AMQPFrame::Header(channel, header) => {
             black_box((channel, header.class_id, header.body_size));
             let properties = &header.properties;
-            for name in [
-                properties.content_type(),
-                properties.content_encoding(),
-                properties.correlation_id(),
-                properties.reply_to(),
-                properties.expiration(),
-                properties.message_id(),
-                properties.kind(),
-                properties.user_id(),
-                properties.app_id(),
-                properties.cluster_id(),
-            ]
-            .into_iter()
-            .flatten()
-            {
-                black_box(name.as_str());
-            }
+            let read = |name: &Option<ShortString>| {
+                name.iter().for_each(|name| {
+                    black_box(name.as_str());
+                });
+            };
+            read(properties.content_type());
+            read(properties.content_encoding());
+            read(properties.correlation_id());
+            read(properties.reply_to());
+            read(properties.expiration());
+            read(properties.message_id());
+            read(properties.kind());
+            read(properties.user_id());
+            read(properties.app_id());
+            read(properties.cluster_id());
             black_box((properties.delivery_mode(), properties.priority(), properties.timestamp()));
             if let Some(headers) = properties.headers() {
                 read_table(headers);
@@ -152,9 +170,14 @@ pub fn encode_publish_anew(times: u64) {
 pub fn decode_table(times: u64) {
     let bytes = messages::table_of_20();
     for _ in 0..times {
-        let Ok((_, table)) = parse_field_table(black_box(&bytes[..])) else { panic!("the table was to be valid") };
-        read_table(&table);
+        read_table_of(black_box(&bytes));
     }
+}
+
+/// A table with its length, parsed and read.
+pub fn read_table_of(bytes: &[u8]) {
+    let Ok((_, table)) = parse_field_table(bytes) else { panic!("the table was to be valid") };
+    read_table(&table);
 }
 
 /// Acknowledgements.

@@ -34,13 +34,12 @@ impl Cluster {
         let (port, cookie) = (port::free_on_all(&hosts)?, token());
         let mut cluster = Self { nodes: Vec::with_capacity(hosts.len()) };
         for host in hosts {
-            let mut options =
-                options.clone().distribution(Distribution { host, port: Some(port), cookie: cookie.clone() });
-            // The first node starts alone. The others find it as a peer, and themselves, which is harmless.
-            for (index, peer) in cluster.nodes.iter().map(Node::name).chain([format!("rabbit@{host}")]).enumerate() {
-                options = options.config(format!("cluster_formation.classic_config.nodes.{} = {peer}", index + 1));
+            let distribution = Distribution { host, port: Some(port), cookie: cookie.clone() };
+            let node = Node::start(options.clone().distribution(distribution))?;
+            if let Some(first) = cluster.nodes.first() {
+                node.join(first)?;
             }
-            cluster.nodes.push(Node::start(options)?);
+            cluster.nodes.push(node);
         }
         cluster.await_members()?;
         Ok(cluster)
@@ -94,6 +93,24 @@ impl Cluster {
     /// The node of this Erlang name, with or without the quotes that Erlang prints it in.
     fn named(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name() == name.trim_matches('\'') && node.pid().is_some())
+    }
+}
+
+impl Node {
+    /// Joins the cluster of another node, as `rabbitmqctl join_cluster` does. What this one had is gone then.
+    fn join(&self, other: &Self) -> Result<()> {
+        self.stop_app()?;
+        let other = other.name();
+        // The function moved from one module to the other between RabbitMQ 3.10 and 4.0.
+        let joined = self.evaluate(&format!(
+            "case code:ensure_loaded(rabbit_db_cluster) of \
+             {{module, _}} -> rabbit_db_cluster:join('{other}', disc); \
+             _ -> rabbit_mnesia:join_cluster('{other}', disc) end"
+        ))?;
+        if joined != "ok" {
+            return Err(Failure::new(format!("{} cannot join {other}: {joined}", self.name())));
+        }
+        self.start_app()
     }
 }
 

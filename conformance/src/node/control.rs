@@ -31,6 +31,11 @@ impl Switchboard {
         &self.token
     }
 
+    /// Hangs up on calls that nobody has answered: those of a node that did not live to boot.
+    pub(super) fn clear(&self) {
+        while self.listener.accept().is_ok() {}
+    }
+
     /// The node's call, if it has come.
     pub(super) fn answer(&self) -> Result<Option<Line>> {
         let stream = match self.listener.accept() {

@@ -49,7 +49,7 @@ impl Node {
     /// # Errors
     /// If the node is not running.
     pub fn set_memory_alarm(&self) -> Result<()> {
-        self.watermark("0")?;
+        self.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0)")?;
         self.await_alarm(true)
     }
 
@@ -58,12 +58,11 @@ impl Node {
     /// # Errors
     /// If the node is not running.
     pub fn clear_memory_alarm(&self) -> Result<()> {
-        self.watermark("0.6")?;
+        self.evaluate(
+            "{ok, Configured} = application:get_env(rabbit, vm_memory_high_watermark), \
+             vm_memory_monitor:set_vm_memory_high_watermark(Configured)",
+        )?;
         self.await_alarm(false)
-    }
-
-    fn watermark(&self, fraction: &str) -> Result<String> {
-        self.evaluate(&format!("vm_memory_monitor:set_vm_memory_high_watermark({fraction})"))
     }
 
     fn await_alarm(&self, wanted: bool) -> Result<()> {
@@ -147,6 +146,15 @@ impl Node {
         self.expect_ok("rabbit:start(), rabbit:await_startup()")?;
         // As control.erl does after the first start.
         self.expect_ok("supervisor:terminate_child(rabbit_sup, rabbit_epmd_monitor_sup)")
+    }
+
+    /// Has it write to disk what was declared so far. RabbitMQ 3.10 does so within two seconds, and a [`Node::kill`]
+    /// before that loses queues, exchanges and bindings, however durable they are.
+    ///
+    /// # Errors
+    /// If the node is not running.
+    pub fn flush_declarations(&self) -> Result<()> {
+        self.expect_ok("case mnesia:system_info(is_running) of yes -> mnesia:sync_log(); _ -> ok end")
     }
 
     fn expect_ok(&self, expressions: &str) -> Result<()> {

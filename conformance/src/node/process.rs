@@ -36,7 +36,8 @@ impl Node {
         self.running().as_ref().map(|running| running.child.id())
     }
 
-    /// Kills it as `kill -9` does, and waits until the process is gone. What the broker had not written to disk is lost.
+    /// Kills it as `kill -9` does, and waits until the process is gone. What the broker had not written to disk is
+    /// lost; see [`Node::flush_declarations`].
     pub fn kill(&self) {
         self.running().take();
     }
@@ -108,6 +109,7 @@ impl Node {
     }
 
     fn try_boot(&self) -> Result<()> {
+        self.switchboard.clear();
         let mut child = self.command()?.spawn().map_err(Failure::during("running rabbitmq-server"))?;
         let mut line = match self.await_call(&mut child) {
             Ok(line) => line,
@@ -119,7 +121,7 @@ impl Node {
         let ready = line.await_ready(BOOT_TIMEOUT);
         let running = Running { child, line };
         ready?;
-        // RabbitMQ has said that it listens, so this is not waited for. A connection without a byte on it is not logged.
+        // It has said that it listens, so this is not waited for. A connection without a byte on it is not logged.
         TcpStream::connect(self.address()).map_err(Failure::during("connecting to the AMQP port"))?;
         *self.running() = Some(running);
         self.mark_ready();

@@ -126,6 +126,8 @@ pub(in crate::conn) struct Assembly {
     /// `None` until the header is there.
     remaining: Option<u64>,
     oversized: Option<u64>,
+    /// The whole body goes next to the names.
+    inline: bool,
     payload: Payload,
     /// Small pieces of a large body, gathered so that a peer that sends byte by byte costs bytes and not handles.
     gathered: Vec<u8>,
@@ -197,6 +199,7 @@ impl Assembly {
             bytes,
             remaining: None,
             oversized: None,
+            inline: false,
             payload: Payload::Inline,
             gathered: Vec::new(),
         }
@@ -212,6 +215,7 @@ impl Assembly {
             Ok(size) if size <= INLINE_BODY => size,
             _ => 0,
         };
+        self.inline = inline > 0;
         let properties = header.properties.as_bytes();
         self.bytes.reserve_exact(properties.len() + inline);
         self.bytes.extend_from_slice(properties);
@@ -231,9 +235,7 @@ impl Assembly {
         }
         self.remaining = Some(remaining - len);
         if self.oversized.is_none() && len > 0 {
-            let inline_left = self.bytes.capacity() - self.bytes.len();
-            if matches!(self.payload, Payload::Inline) && remaining <= INLINE_BODY as u64 && chunk.len() <= inline_left
-            {
+            if self.inline {
                 self.bytes.extend_from_slice(chunk);
             } else {
                 self.large_body(chunk, block);

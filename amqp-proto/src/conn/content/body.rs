@@ -222,7 +222,7 @@ mod tests {
             let body = Body::new(inline, &payload);
             assert_eq!(body.len(), 10);
             assert_eq!(body, whole);
-            assert!(body != &b"0123456780"[..] && body != &b"012345678"[..]);
+            assert!(body != b"0123456780"[..] && body != b"012345678"[..]);
             assert_eq!(body.to_vec(), whole);
             assert_eq!(body.to_bytes(), whole);
             assert_eq!(body.to_slice(), whole);

@@ -124,7 +124,8 @@ impl Properties {
     fn put_header(&mut self, key: ShortStr<'_>, value: &FieldValue) -> Result<(), EncodeError> {
         let (start, stop) = self.place_of(flag::HEADERS);
         let old = self.fields.get(start + 4..stop).and_then(|entries| TableRef::written(entries).find(key));
-        // The entry is written behind everything, with a length before it if it is the first, and then put in its place.
+        // The entry is written behind everything, with a length before it if it is the first, and then moved to its
+        // place.
         let end = self.fields.len();
         if !self.fields.spilled() {
             self.fields.reserve(HEADERS_ROOM);

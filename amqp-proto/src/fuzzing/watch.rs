@@ -1,11 +1,9 @@
-//! What holds for every byte that a client ever sends, whatever the test is about.
+//! What holds for every byte that a client ever sends, whatever the test is about. The tests of `conn` use it, too.
 
 use std::collections::HashMap;
 
 use amqp_proto::method::{ContentHeader, Method, basic, channel, connection};
-use amqp_proto::wire::FrameKind;
-
-use crate::peer::Sent;
+use amqp_proto::wire::{Frame, FrameKind};
 
 /// Follows the client's frames and panics at the first that must not be there.
 #[derive(Debug, Default)]
@@ -41,8 +39,8 @@ enum Content {
 }
 
 impl Watch {
-    pub(crate) fn frame(&mut self, sent: &Sent) {
-        let method = (sent.kind == FrameKind::Method).then(|| sent.method());
+    pub(crate) fn frame(&mut self, sent: &Frame<'_>) {
+        let method = (sent.kind == FrameKind::Method).then(|| Method::decode(sent.payload).unwrap());
         match self.connection {
             End::Open => {}
             End::Close => assert!(is_connection_close_ok(method), "{sent:?} after connection.close"),
@@ -75,7 +73,7 @@ impl Watch {
 }
 
 impl Channel {
-    fn content(&mut self, sent: &Sent, method: Option<Method<'_>>) {
+    fn content(&mut self, sent: &Frame<'_>, method: Option<Method<'_>>) {
         self.content = match (self.content, sent.kind) {
             (Content::None, FrameKind::Method) => match method {
                 Some(Method::Basic(basic::Method::Publish(_))) => Content::Header,
@@ -85,7 +83,7 @@ impl Channel {
                 }
                 _ => Content::None,
             },
-            (Content::Header, FrameKind::Header) => match ContentHeader::decode(&sent.payload).unwrap().body_size {
+            (Content::Header, FrameKind::Header) => match ContentHeader::decode(sent.payload).unwrap().body_size {
                 0 => Content::None,
                 size => Content::Body(size),
             },

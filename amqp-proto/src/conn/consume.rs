@@ -1,0 +1,196 @@
+//! Consumers as the application asks for them and gives them up.
+
+use std::time::Duration;
+
+use super::channel::{About, Pending};
+use super::consumers::{Consumer, ConsumerState, Item};
+use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
+use crate::error::{Error, ErrorKind};
+use crate::method::{MethodCodec, basic};
+use crate::wire::{ShortStr, TableRef};
+
+/// A consumer that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consume<'a> {
+    /// The queue; empty is the last one declared on the channel.
+    pub queue: ShortStr<'a>,
+    /// The consumer's tag, unique in the channel; empty: one is made.
+    pub consumer_tag: ShortStr<'a>,
+    /// How many unsettled deliveries there may be, 0 for any number; `None`: what `basic.qos` said last on the channel,
+    /// or else the configuration's.
+    pub prefetch: Option<u16>,
+    /// No messages that this connection published. RabbitMQ ignores it.
+    pub no_local: bool,
+    /// Deliveries count as acked when they are sent.
+    pub no_ack: bool,
+    /// Nobody else may consume from the queue.
+    pub exclusive: bool,
+    /// Further arguments: `x-priority`, `x-stream-offset` …
+    pub arguments: TableRef<'a>,
+}
+
+impl Connection {
+    /// Starts a consumer. Its prefetch is told to the broker in the same step, where it is not known to it.
+    ///
+    /// # Errors
+    /// If the channel is closed, or its tag is in use on the channel: the broker would close the connection for that.
+    pub fn consume(
+        &mut self,
+        id: ChannelId,
+        consume: &Consume<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
+        const NAME: &str = "basic.consume";
+        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
+        self.usable(id).map_err(|error| error.during(NAME))?;
+        let default = self.config.prefetch;
+        let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
+        let tag = if consume.consumer_tag.is_empty() {
+            loop {
+                self.next_consumer = self.next_consumer.wrapping_add(1);
+                let tag = format!("ctag-{}.{}", channel.number, self.next_consumer);
+                if !channel.consumers.contains_key(&*tag) {
+                    break tag;
+                }
+            }
+        } else {
+            let tag = consume.consumer_tag.to_str().map_err(|_| Error::invalid("a consumer tag has to be UTF-8"))?;
+            if channel.consumers.contains_key(tag) {
+                return Err(Error::new(ErrorKind::DuplicateConsumerTag(tag.to_owned())).during(NAME));
+            }
+            tag.to_owned()
+        };
+        let prefetch = consume.prefetch.or(channel.qos).unwrap_or(default);
+        let told = channel.prefetch;
+        self.flush_acks(id);
+        if !consume.no_ack && told != Some(prefetch) {
+            self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count: prefetch, global: false }.into())?;
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.prefetch = Some(prefetch);
+                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
+            }
+        }
+        let method = basic::Consume {
+            queue: consume.queue,
+            consumer_tag: ShortStr::new(&tag)?,
+            no_local: consume.no_local,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            nowait: false,
+            arguments: consume.arguments,
+        };
+        self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let generation = self.next_generation;
+        let index = self.consumers.insert(Consumer::new(generation, id, &tag, consume.no_ack, prefetch));
+        // A slab of 2^32 slots does not fit into memory.
+        let consumer = ConsumerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation };
+        let request = self.calls.insert(NAME, Some(timeout.unwrap_or(self.config.timeouts.call)));
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.consumers.insert(tag.into(), consumer);
+            let reply = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Consume(consumer) });
+        }
+        Ok(request)
+    }
+
+    /// The consumer's tag.
+    #[must_use]
+    pub fn consumer_tag(&self, id: ConsumerId) -> &str {
+        self.consumers
+            .get(id.index())
+            .filter(|consumer| consumer.generation == id.generation)
+            .map_or("", |consumer| &*consumer.tag)
+    }
+
+    /// Cancels a consumer. What has been delivered to it stays readable.
+    ///
+    /// # Errors
+    /// If it has ended, or the channel is closed.
+    pub fn cancel(&mut self, id: ConsumerId, timeout: Option<Duration>) -> Result<RequestId, Error> {
+        let consumer = self.consumer_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
+        let channel = consumer.channel;
+        let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
+        match self.send_cancel(channel, id, Some(request)) {
+            Ok(()) => Ok(request),
+            Err(error) => {
+                self.calls.abandon(request);
+                Err(error.during("basic.cancel"))
+            }
+        }
+    }
+
+    /// Cancels by tag; a tag that is not in use is no error, at RabbitMQ.
+    ///
+    /// # Errors
+    /// If the channel is closed.
+    pub fn cancel_tag(
+        &mut self,
+        id: ChannelId,
+        tag: ShortStr<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<RequestId, Error> {
+        let consumer = tag.to_str().ok().and_then(|tag| self.usable(id).ok()?.consumers.get(tag).copied());
+        if let Some(consumer) = consumer {
+            return self.cancel(consumer, timeout);
+        }
+        self.usable(id)?;
+        self.flush_acks(id);
+        self.send(id, &basic::Cancel { consumer_tag: tag, nowait: false }.into())?;
+        let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
+        if let Some(channel) = self.channels.get_mut(id) {
+            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
+        }
+        Ok(request)
+    }
+
+    fn send_cancel(&mut self, channel: ChannelId, id: ConsumerId, request: Option<RequestId>) -> Result<(), Error> {
+        self.usable(channel)?;
+        self.flush_acks(channel);
+        let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
+        if consumer.state == ConsumerState::Ended {
+            // The broker has cancelled it already.
+            self.answer(request, Ok(Reply::Done));
+            return Ok(());
+        }
+        consumer.state = ConsumerState::Cancelling;
+        let tag = consumer.tag.clone();
+        // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
+        let freed = consumer.stop_counting();
+        self.unbuffer(freed);
+        self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
+        if let Some(channel) = self.channels.get_mut(channel) {
+            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
+            channel.pending.push_back(Pending { reply, request, about: About::Cancel(id) });
+        }
+        Ok(())
+    }
+
+    /// Nobody holds the consumer any more: it is cancelled, and what it had buffered is requeued.
+    pub fn release_consumer(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumer_mut(id) else { return };
+        consumer.released = true;
+        let (channel, state) = (consumer.channel, consumer.state);
+        let (unread, freed) = consumer.take_all();
+        self.unbuffer(freed);
+        if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
+            // Fails only where the channel or the connection is closed, and the consumer with it.
+            let _ = self.send_cancel(channel, id, None);
+        }
+        for item in unread {
+            match item {
+                Item::Delivery(delivery) if delivery.needs_settling() => self.requeue(delivery.delivery_tag()),
+                Item::Bad(error) => {
+                    if let ErrorKind::BadDelivery { delivery_tag, .. } = error.kind() {
+                        self.requeue(*delivery_tag);
+                    }
+                }
+                Item::Delivery(_) => {}
+            }
+        }
+        if state == ConsumerState::Ended {
+            self.forget_consumer(id);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! A client's connection between an application and a broker that do anything.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::broker::Broker;
+use super::input::Input;
+use super::watch::Watch;
+use crate::config::{Config, Heartbeat};
+use crate::conn::{
+    ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, Outbound, Publish, PublishBody,
+    Reply, RequestId,
+};
+use crate::error::ErrorKind;
+use crate::method::{Method, Properties, ReplyCode, basic, channel, confirm, queue, tx};
+use crate::wire::{Deframer, PROTOCOL_HEADER, ShortStr};
+
+/// The frame size of the fuzzed connection: the least, so that there are many frames.
+const FRAME_MAX: u32 = 4096;
+const PUBLISH_BUFFER: usize = 8 * 1024;
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// Feeds a client's connection with what `data` makes of its broker and its application.
+///
+/// Whatever they do: every request is resolved exactly once and every publish has one outcome; what leaves are whole
+/// frames within the agreed size, content never interleaves within a channel, nothing follows a close; what is held is
+/// bounded; deadlines make progress; no fault is found with a broker that keeps to the protocol; nothing panics.
+///
+/// # Panics
+/// If one of these does not hold.
+pub fn connection(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mut world = World::new(&mut input);
+    for _ in 0..2000 {
+        if input.is_empty() || world.connection.is_finished() {
+            break;
+        }
+        match input.below(5) {
+            0 | 1 => {
+                let mut bytes = Vec::new();
+                world.broker.speak(&mut input, &mut bytes);
+                world.socket.extend_from_slice(&bytes);
+            }
+            2 | 3 => world.application(&mut input),
+            _ => world.surroundings(&mut input),
+        }
+        world.turn();
+        world.check();
+    }
+    world.finish(input.below(4));
+}
+
+/// The connection, its driver, and what its application holds.
+struct World {
+    connection: Connection,
+    now: Instant,
+    broker: Broker,
+    /// From the broker: in the socket, then read but not cut.
+    socket: BytesMut,
+    read: BytesMut,
+    deframer: Deframer,
+    /// To the broker.
+    stalled: bool,
+    outbound: Outbound,
+    written: BytesMut,
+    server: Deframer,
+    greeted: bool,
+    watch: Watch,
+
+    channels: Vec<ChannelId>,
+    consumers: Vec<ConsumerId>,
+    requests: Vec<RequestId>,
+    confirms: Vec<(ConfirmId, ChannelId)>,
+    deliveries: Vec<DeliveryTag>,
+    /// Those that an event has named; none is named twice.
+    resolved: HashSet<RequestId>,
+    large: Bytes,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let config = Config::default()
+            .frame_max(FRAME_MAX)
+            .heartbeat(Heartbeat::seconds(10))
+            .publish_buffer(PUBLISH_BUFFER)
+            .receive_buffer(RECEIVE_BUFFER)
+            .close_timeout(Duration::from_secs(15))
+            .max_body_size(8000);
+        let now = Instant::now();
+        let connection = Connection::new(config, now, 1);
+        let broker = Broker::new(input.flag());
+        let mut socket = Vec::new();
+        if broker.orderly || input.byte() < 240 {
+            Broker::handshake(FRAME_MAX, &mut socket);
+        }
+        let mut world = Self {
+            requests: vec![connection.opened()],
+            deframer: Deframer::new(connection.frame_max()),
+            connection,
+            now,
+            broker,
+            socket: BytesMut::from(&socket[..]),
+            read: BytesMut::new(),
+            stalled: false,
+            outbound: Outbound::new(),
+            written: BytesMut::new(),
+            server: Deframer::new(FRAME_MAX),
+            greeted: false,
+            watch: Watch::default(),
+            channels: Vec::new(),
+            consumers: Vec::new(),
+            confirms: Vec::new(),
+            deliveries: Vec::new(),
+            resolved: HashSet::new(),
+            large: Bytes::from(vec![7; 300 * 1024]),
+        };
+        world.turn();
+        world
+    }
+
+    /// A turn of the driver.
+    fn turn(&mut self) {
+        while !self.socket.is_empty() && self.connection.wants_read() {
+            let chunk = self.socket.len().min(1500);
+            self.read.extend_from_slice(&self.socket.split_to(chunk));
+            self.connection.handle_received(self.now);
+            self.cut();
+        }
+        self.connection.arm(self.now);
+        if !self.stalled {
+            while self.write(usize::MAX) > 0 {}
+        }
+        while let Some(event) = self.connection.poll_event() {
+            if let Event::Resolved(request) = event {
+                assert!(self.resolved.insert(request), "{request:?} is resolved twice");
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        loop {
+            match self.deframer.next_block(&mut self.read) {
+                Ok(Some(block)) => self.connection.handle_block(self.now, &block),
+                Ok(None) => return,
+                Err(error) => {
+                    self.connection.handle_frame_error(self.now, error);
+                    self.read.clear();
+                    assert!(self.connection.is_finished(), "a broken stream is the end");
+                    return;
+                }
+            }
+            self.deframer.set_frame_max(self.connection.frame_max());
+        }
+    }
+
+    /// Writes up to so many bytes, and checks what they are.
+    fn write(&mut self, most: usize) -> usize {
+        if self.outbound.is_empty() {
+            self.connection.take_outbound(&mut self.outbound);
+        }
+        let bytes = self.outbound.to_vec();
+        let count = bytes.len().min(most);
+        if count == 0 {
+            return 0;
+        }
+        self.written.extend_from_slice(&bytes[..count]);
+        self.outbound.advance(count);
+        self.connection.handle_wrote(self.now, count);
+        if !self.greeted && self.written.len() >= PROTOCOL_HEADER.len() {
+            assert_eq!(self.written.split_to(PROTOCOL_HEADER.len())[..], PROTOCOL_HEADER);
+            self.greeted = true;
+        }
+        if self.greeted {
+            while let Some(block) = self.server.next_block(&mut self.written).expect("whole frames within the limit") {
+                for frame in block.frames() {
+                    self.watch.frame(&frame);
+                    self.broker.heard(&frame);
+                }
+            }
+        }
+        count
+    }
+
+    fn check(&mut self) {
+        // One message for each of four channels, and what has no content.
+        let limit = PUBLISH_BUFFER + 5 * 320 * 1024;
+        assert!(self.connection.outbound_len() < limit, "{} bytes wait", self.connection.outbound_len());
+        for consumer in &self.consumers {
+            // Each counts for 160 bytes at least, and a read is of 1500 bytes.
+            let buffered = self.connection.buffered_deliveries(*consumer);
+            assert!(buffered <= 2 * RECEIVE_BUFFER / 160 + 100, "{buffered} deliveries are held");
+        }
+        if self.connection.is_finished() {
+            assert!(self.connection.open_channel().is_err());
+        }
+    }
+
+    /// The application does something.
+    fn application(&mut self, input: &mut Input<'_>) {
+        let channel = input.one_of(&self.channels);
+        match (input.below(16), channel) {
+            (0, _) | (_, None) => {
+                if let Ok((channel, request)) = self.connection.open_channel() {
+                    self.channels.push(channel);
+                    self.requests.push(request);
+                    if input.flag() {
+                        let select = self.connection.request(channel, confirm::Select { nowait: false }, None);
+                        self.requests.extend(select.ok().flatten());
+                    }
+                }
+            }
+            (1..=3, Some(channel)) => self.request(input, channel),
+            (4, Some(channel)) => {
+                let consume = Consume {
+                    consumer_tag: ShortStr::new(["", "a", "b"][input.below(3)]).unwrap(),
+                    prefetch: [None, Some(0), Some(3)][input.below(3)],
+                    no_ack: input.flag(),
+                    ..Consume::default()
+                };
+                self.requests.extend(self.connection.consume(channel, &consume, None).ok());
+            }
+            (5..=7, Some(channel)) => self.publish(input, channel),
+            (8, _) => {
+                if let Some(tag) = input.one_of(&self.deliveries) {
+                    let _ = match input.below(4) {
+                        0 => self.connection.nack(tag, input.flag(), input.flag()),
+                        1 => self.connection.reject(tag, input.flag()),
+                        _ => self.connection.ack(tag, input.flag()),
+                    };
+                }
+            }
+            (9, Some(channel)) => {
+                let _ = self.connection.raw_ack(channel, input.number(), input.flag());
+                let _ = self.connection.next_return(channel);
+            }
+            (10 | 11, _) => {
+                if let Some(consumer) = input.one_of(&self.consumers) {
+                    while let Next::Delivery(delivery) = self.connection.next_delivery(consumer) {
+                        assert!(delivery.body().chunks().map(<[u8]>::len).sum::<usize>() <= 8000);
+                        self.deliveries.push(delivery.delivery_tag());
+                    }
+                }
+            }
+            (12, _) if !self.consumers.is_empty() && input.byte() < 64 => {
+                let at = input.below(self.consumers.len());
+                if input.flag() {
+                    self.connection.release_consumer(self.consumers.swap_remove(at));
+                } else {
+                    self.requests.extend(self.connection.cancel(self.consumers[at], None).ok());
+                }
+            }
+            (13, Some(channel)) if input.byte() < 32 => {
+                if input.flag() {
+                    self.requests.extend(self.connection.close_channel(channel).ok());
+                } else {
+                    self.connection.release_channel(channel);
+                    self.channels.retain(|id| *id != channel);
+                }
+            }
+            (14, Some(channel)) => match input.below(4) {
+                0 => self.requests.push(self.connection.watch_closed()),
+                1 => self.requests.push(self.connection.wait_room(channel, None)),
+                2 if !self.requests.is_empty() => {
+                    let at = input.below(self.requests.len());
+                    self.connection.abandon_request(self.requests.swap_remove(at));
+                }
+                _ if !self.confirms.is_empty() => {
+                    let at = input.below(self.confirms.len());
+                    let (confirm, channel) = self.confirms.swap_remove(at);
+                    self.connection.abandon_confirm(confirm, channel);
+                }
+                _ => {}
+            },
+            _ => self.collect(),
+        }
+    }
+
+    fn request(&mut self, input: &mut Input<'_>, channel: ChannelId) {
+        let methods: [Method<'_>; 9] = [
+            queue::Declare { nowait: input.flag(), ..queue::Declare::default() }.into(),
+            basic::Get { no_ack: input.flag(), ..basic::Get::default() }.into(),
+            confirm::Select { nowait: false }.into(),
+            queue::Purge::default().into(),
+            basic::Qos { prefetch_count: 2, global: input.flag(), ..basic::Qos::default() }.into(),
+            basic::Recover { requeue: true }.into(),
+            basic::RecoverAsync { requeue: true }.into(),
+            tx::Select {}.into(),
+            channel::Flow { active: true }.into(),
+        ];
+        let Some(method) = input.one_of(&methods) else { return };
+        self.requests.extend(self.connection.request(channel, method, None).ok().flatten());
+    }
+
+    fn publish(&mut self, input: &mut Input<'_>, channel: ChannelId) {
+        let size = [0, 1, 100, 5000, self.large.len()][input.below(5)];
+        let publish = Publish {
+            exchange: ShortStr::EMPTY,
+            routing_key: ShortStr::new("q").unwrap(),
+            mandatory: input.flag(),
+            properties: &Properties::new(),
+            body: PublishBody::Shared(self.large.slice(..size)),
+        };
+        if input.flag() {
+            let _ = self.connection.publish(channel, &publish);
+        } else {
+            let confirm = self.connection.publish_confirmed(channel, &publish);
+            self.confirms.extend(confirm.ok().map(|confirm| (confirm, channel)));
+        }
+    }
+
+    /// Time passes, the socket fills or fails, the application gives up.
+    fn surroundings(&mut self, input: &mut Input<'_>) {
+        match input.below(10) {
+            0..=2 => self.stalled = false,
+            3 => self.stalled = true,
+            4 | 5 => {
+                self.write(usize::from(input.byte()) * 20);
+            }
+            6 | 7 => self.advance(Duration::from_millis(10 * u64::from(input.byte()))),
+            8 => match input.byte() {
+                0..8 => self.advance(Duration::from_millis(100 * u64::from(input.byte()))),
+                8..12 => {
+                    self.requests.push(self.connection.close(ReplyCode::REPLY_SUCCESS, "bye"));
+                }
+                12 => self.connection.handle_eof(self.now),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// Lets every deadline of this time fire, in order.
+    fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut fired = 0;
+        while let Some((at, reason)) = self.connection.poll_timeout().filter(|(at, _)| *at <= end) {
+            if self.connection.is_finished() {
+                break;
+            }
+            fired = if at > self.now { 0 } else { fired + 1 };
+            assert!(fired < 1000, "the deadline {reason:?} fires again and again");
+            self.now = self.now.max(at);
+            self.connection.handle_timeout(self.now);
+            self.turn();
+        }
+        self.now = end;
+    }
+
+    /// Takes the answers that are there.
+    fn collect(&mut self) {
+        let connection = &mut self.connection;
+        self.requests.retain(|request| {
+            let Some(reply) = connection.take_reply(*request) else { return true };
+            match reply {
+                Ok(Reply::Consuming(consumer)) => self.consumers.push(consumer),
+                Ok(Reply::Got(Some(delivery))) => self.deliveries.push(delivery.delivery_tag()),
+                Err(error) => match error.kind() {
+                    ErrorKind::Internal(_) => panic!("{error}"),
+                    ErrorKind::Protocol(_) => assert!(!self.broker.orderly, "{error}"),
+                    _ => {}
+                },
+                Ok(_) => {}
+            }
+            let twice = connection.take_reply(*request);
+            assert!(matches!(&twice, Some(Err(error)) if matches!(error.kind(), ErrorKind::Internal(_))), "{twice:?}");
+            false
+        });
+        self.confirms.retain(|(confirm, _)| connection.take_outcome(*confirm).is_none());
+    }
+
+    /// The end: everybody who waits is told, and nothing is left.
+    fn finish(&mut self, how: usize) {
+        match how {
+            0 => self.connection.abort(),
+            1 => self.connection.handle_eof(self.now),
+            _ => {
+                self.requests.push(self.connection.close(ReplyCode::REPLY_SUCCESS, "bye"));
+                // Its deadline, or that of the handshake.
+                self.turn();
+                self.advance(Duration::from_secs(60));
+            }
+        }
+        self.turn();
+        assert!(self.connection.is_finished());
+        self.collect();
+        assert!(self.requests.is_empty(), "{:?} are never resolved", self.requests);
+        assert!(self.confirms.is_empty(), "{:?} have no outcome", self.confirms);
+        let left = self.connection.outbound_len();
+        for consumer in std::mem::take(&mut self.consumers) {
+            while !matches!(self.connection.next_delivery(consumer), Next::Ended) {}
+            self.connection.release_consumer(consumer);
+        }
+        for channel in std::mem::take(&mut self.channels) {
+            self.connection.release_channel(channel);
+        }
+        assert_eq!(self.connection.outbound_len(), left, "nothing is sent after the end");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A generator of numbers that are random enough (splitmix64).
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut number = *state;
+        number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        number ^ (number >> 31)
+    }
+
+    #[test]
+    fn f4_a_connection_survives_any_broker_and_any_application() {
+        for seed in 0..4000 {
+            let mut state = seed;
+            let length = random(&mut state) % 600;
+            let data: Vec<u8> = (0..length).map(|_| random(&mut state).to_le_bytes()[0]).collect();
+            let result = std::panic::catch_unwind(|| super::connection(&data));
+            assert!(result.is_ok(), "seed {seed} fails");
+        }
+    }
+}
