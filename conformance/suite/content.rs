@@ -89,7 +89,7 @@ async fn c10_all_14_properties_and_a_nested_table_round_trip(context: Context) -
     assert_eq!(properties.priority, Some(255));
     assert_eq!(properties.timestamp, Some(1_700_000_000));
     let headers = properties.headers.expect("headers").to_owned();
-    for (key, value) in nested.iter() {
+    for (key, value) in &nested {
         assert_eq!(headers.get(&key.to_string_lossy()), Some(value), "{key}");
     }
     assert_eq!(headers.len(), nested.len());

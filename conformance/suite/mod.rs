@@ -17,6 +17,7 @@
 
 use conformance::Case;
 
+mod alarm;
 mod channels;
 mod closing;
 mod confirms;
@@ -28,6 +29,7 @@ mod facade_works;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod pressure;
 mod publish;
 mod put_back;
 mod queues;
@@ -38,6 +40,7 @@ mod support;
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     [
+        alarm::cases(),
         channels::cases(),
         closing::cases(),
         confirms::cases(),
@@ -49,6 +52,7 @@ pub(crate) fn cases() -> Vec<Case> {
         frames::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        pressure::cases(),
         publish::cases(),
         put_back::cases(),
         queues::cases(),

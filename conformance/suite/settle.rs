@@ -275,14 +275,15 @@ async fn c11_an_ack_of_a_tag_that_is_settled_already_is_406(context: Context) ->
 }
 
 async fn c11_an_ack_of_a_tag_that_never_was_is_406(context: Context) -> Result {
+    type Settle = fn(&Channel) -> Result<(), Error>;
     let connection = open(&context).await?;
-    let settle: [fn(&Channel) -> Result<(), Error>; 4] = [
+    let ways: [Settle; 4] = [
         |channel| channel.ack(7, false),
         |channel| channel.ack(7, true),
         |channel| channel.nack(7, false, true),
         |channel| channel.reject(7, true),
     ];
-    for settle in settle {
+    for settle in ways {
         let channel = connection.channel().await?;
         settle(&channel)?;
         assert_channel_closed(&channel.queue_declare(Queue::server_named()).await.unwrap_err(), 406);
