@@ -143,6 +143,17 @@ fn a_node_keeps_its_port_and_data_when_it_is_killed_stopped_and_restarted() {
 }
 
 #[test]
+fn the_log_holds_what_was_logged_by_the_time_it_is_read() {
+    let node = start();
+    for number in 0..20 {
+        node.evaluate(&format!("logger:warning(\"number {number}.\")")).unwrap();
+        assert!(node.warnings().last().unwrap().ends_with(&format!("number {number}.")));
+    }
+    node.freeze().unwrap();
+    assert_eq!(node.warnings().len(), 20);
+}
+
+#[test]
 fn a_node_that_cannot_start_says_why() {
     let failure = Node::start(Options::new().config("listeners.tcp.1 = nonsense")).unwrap_err();
     assert!(failure.to_string().contains("listeners.tcp"), "{failure}");

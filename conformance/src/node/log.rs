@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Node;
+use super::control::Line;
 use crate::{Result, wait};
 
 /// A place in a node's log: what stands after it was written later.
@@ -15,14 +16,29 @@ pub struct LogMark(usize);
 /// The levels that say that something was not as it should be.
 const TROUBLE: [&str; 5] = ["[warning]", "[error]", "[critical]", "[alert]", "[emergency]"];
 
+/// RabbitMQ writes its log a little after the fact, unless it is asked to.
+const FLUSH: &str = "[Module:filesync(Id) || #{id := Id, module := Module} <- logger:get_handler_config(), \
+                     erlang:function_exported(Module, filesync, 1)]";
+
+/// A node that is frozen does not answer, and has nothing new to write either.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Has a node write out what it has logged so far, if it can.
+pub(super) fn flush(line: &mut Line) {
+    let _ = line.evaluate(FLUSH, FLUSH_TIMEOUT);
+}
+
 impl Node {
-    /// Where its log is, for a person to read. It goes with the node.
+    /// Where its log is, for a person to read: a little late, and gone with the node.
     pub fn log_path(&self) -> PathBuf {
         self.place.log()
     }
 
     /// Its whole log so far, over all restarts.
     pub fn log(&self) -> String {
+        if let Some(running) = self.running().as_mut() {
+            flush(&mut running.line);
+        }
         fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
@@ -47,8 +63,7 @@ impl Node {
         log.lines().filter(|line| TROUBLE.iter().any(|level| line.contains(level))).map(str::to_owned).collect()
     }
 
-    /// Waits until a line that contains `text` has been logged since `mark`, and returns it. RabbitMQ writes its log
-    /// a little after the fact.
+    /// Waits until a line that contains `text` has been logged since `mark`, and returns it.
     ///
     /// # Errors
     /// If there is none within ten seconds.

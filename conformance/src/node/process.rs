@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::Node;
 use super::control::Line;
+use super::{Node, log};
 use crate::{Failure, Result, wait};
 
 /// Generous, since other work may keep the machine busy; usually it takes two or three seconds.
@@ -119,7 +119,11 @@ impl Node {
             }
         };
         let ready = line.await_ready(BOOT_TIMEOUT);
-        let running = Running { child, line };
+        let mut running = Running { child, line };
+        if ready.is_err() {
+            // What it says of the failure, before it is killed.
+            log::flush(&mut running.line);
+        }
         ready?;
         // It has said that it listens, so this is not waited for. A connection without a byte on it is not logged.
         TcpStream::connect(self.address()).map_err(Failure::during("connecting to the AMQP port"))?;
