@@ -3,14 +3,14 @@
 use conformance::{Context, cases};
 
 use crate::facade::{Binding, Channel, Connection, Exchange, ExchangeDelete, Get, Message, Queue};
-use crate::suite::support::{Result, assert_channel_closed, assert_connection_closed, open};
+use crate::suite::support::{Result, assert_channel_closed, assert_connection_closed, open, version};
 
 cases! {
     a9_a_direct_exchange_routes_by_the_key,
     a9_a_fanout_exchange_routes_to_all,
     a9_a_topic_exchange_routes_by_patterns,
     a9_a_headers_exchange_routes_by_headers,
-    a9_an_unknown_exchange_type_is_503,
+    a9_an_unknown_exchange_type_is_an_error_that_names_it,
     a9_the_broker_has_the_exchange_as_it_was_declared,
     a9_a_passive_declare_finds_an_exchange_or_is_404,
     a9_an_exchange_redeclared_otherwise_is_406,
@@ -101,13 +101,17 @@ async fn a9_a_headers_exchange_routes_by_headers(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a9_an_unknown_exchange_type_is_503(context: Context) -> Result {
+async fn a9_an_unknown_exchange_type_is_an_error_that_names_it(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let exchange = Exchange::custom(context.name("exchange"), "no-such-type");
     let error = channel.exchange_declare(exchange).await.unwrap_err();
-    assert_connection_closed(&error, 503);
     assert!(error.to_string().contains("no-such-type"), "{error}");
+    if version(context.node()) >= (4, 0) {
+        assert_channel_closed(&error, 406);
+        return Ok(connection.close().await?);
+    }
+    assert_connection_closed(&error, 503);
     assert_connection_closed(&connection.closed().await.unwrap_err(), 503);
     Ok(())
 }

@@ -49,6 +49,16 @@ pub(crate) async fn open(context: &Context) -> Result<Connection, Error> {
     connect(config(context)).await
 }
 
+/// The major and minor version of a node: what a broker does not have is an expectation of its version.
+pub(crate) fn version(node: &Node) -> (u32, u32) {
+    let version = node.version().expect("the node answers");
+    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor),
+        _ => panic!("what version is {version}?"),
+    }
+}
+
 /// Waits until the broker sees a queue of the default virtual host in such a state.
 #[track_caller]
 pub(crate) fn await_queue(node: &Node, name: &str, what: &str, is_so: impl Fn(&Queue) -> bool) {

@@ -36,7 +36,8 @@ impl Channel {
     /// # Errors
     ///
     /// Those of any [`Call`]; 406 if it is there and different, 404 if it was asked for passively and is not, 403 for
-    /// names that begin with `amq.`; 503 for an unknown type closes the connection.
+    /// names that begin with `amq.`; for an unknown type 406, or before RabbitMQ 4 a
+    /// 503 that closes the connection.
     pub fn exchange_declare(&self, exchange: impl Into<Exchange>) -> Call<()> {
         let exchange = exchange.into();
         self.call(done, declare_exchange(&exchange))

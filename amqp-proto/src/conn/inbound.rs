@@ -82,19 +82,35 @@ impl Connection {
 
     /// The peer has closed its side of the socket.
     pub fn handle_eof(&mut self, _now: Instant) {
-        let text = match &self.phase {
-            Phase::AwaitTune { .. } => {
-                "the peer closed the socket during authentication: the credentials may be wrong".to_owned()
-            }
-            phase if phase.is_handshake() => format!("the peer closed the socket in state {}", phase.name()),
-            _ => "the peer closed the socket unexpectedly".to_owned(),
+        let text = match self.when_in_handshake() {
+            Some(when) => format!("the peer closed the socket {when}"),
+            None => "the peer closed the socket unexpectedly".to_owned(),
         };
         self.lost(std::io::ErrorKind::UnexpectedEof, text);
     }
 
     /// The socket failed.
     pub fn handle_io_error(&mut self, _now: Instant, error: &std::io::Error) {
-        self.lost(error.kind(), error.to_string());
+        let text = match self.when_in_handshake() {
+            Some(when) => format!("{error} {when}"),
+            None => error.to_string(),
+        };
+        self.lost(error.kind(), text);
+    }
+
+    /// When in the handshake this is, and what it may mean if the peer hangs up then: brokers often do not say.
+    fn when_in_handshake(&self) -> Option<String> {
+        match &self.phase {
+            Phase::AwaitTune { .. } => Some("during authentication: the credentials may be wrong".to_owned()),
+            // RabbitMQ since 4.1 resets the connection where frame_max is below 8192.
+            Phase::AwaitOpenOk => Some(format!(
+                "in state {}: the broker may refuse the tuning, such as a frame_max of {}",
+                self.phase.name(),
+                self.frame_max
+            )),
+            phase if phase.is_handshake() => Some(format!("in state {}", phase.name())),
+            _ => None,
+        }
     }
 
     /// Whoever drove the connection has stopped before its end: its runtime was shut down, for example. Nothing happens
