@@ -484,6 +484,26 @@ fn f35_qos_and_consume_leave_in_one_step_and_qos_only_where_it_is_news() {
 }
 
 #[test]
+fn a3_a_prefetch_of_the_whole_channel_outlasts_that_of_a_consumer() {
+    let mut peer = Peer::open();
+    let channel = peer.channel();
+    let whole = basic::Qos { prefetch_count: 6, global: true, ..basic::Qos::default() };
+    peer.connection.request(channel, whole, None).unwrap();
+    peer.expect(1, whole);
+    // RabbitMQ lifts it with every qos that is not global.
+    peer.connection.consume(channel, &Consume { prefetch: Some(3), ..consume("c") }, None).unwrap();
+    let told: Vec<_> = peer
+        .sent()
+        .iter()
+        .filter_map(|sent| match sent.method() {
+            Method::Basic(basic::Method::Qos(qos)) => Some((qos.prefetch_count, qos.global)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(3, false), (6, true)]);
+}
+
+#[test]
 fn a3_what_the_application_said_by_qos_holds_for_its_consumers() {
     let mut peer = Peer::open();
     let channel = peer.channel();
