@@ -45,7 +45,7 @@ pub(super) struct Channel {
     pub(super) prefetch: Option<u16>,
     /// The prefetch that the application asked for by `basic.qos`.
     pub(super) qos: Option<u16>,
-    /// The same for the whole channel, by a global `basic.qos`.
+    /// The same for the whole channel, by a global `basic.qos`, if it is a bound.
     pub(super) global_qos: Option<u16>,
     pub(super) mode: Mode,
     /// A large message that is leaving in parts, and what follows it.

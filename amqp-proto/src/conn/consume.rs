@@ -59,10 +59,15 @@ impl Connection {
             }
             tag.to_owned()
         };
-        let prefetch = consume.prefetch.or(channel.qos).unwrap_or(default);
-        let told = channel.prefetch;
+        let wanted = consume.prefetch.or(channel.qos);
+        let prefetch = wanted.or(channel.global_qos).unwrap_or(default);
+        let is_news = match channel.prefetch {
+            Some(told) => told != prefetch,
+            // That of the whole channel is enough where nothing else is wanted.
+            None => wanted.is_some() || channel.global_qos.is_none(),
+        };
         self.flush_acks(id);
-        if !consume.no_ack && told != Some(prefetch) {
+        if !consume.no_ack && is_news {
             self.tell_prefetch(id, prefetch)?;
         }
         let method = basic::Consume {
@@ -93,7 +98,8 @@ impl Connection {
     fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
         const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         let whole_channel = self.channels.get(id).and_then(|channel| channel.global_qos);
-        // RabbitMQ lifts the limit of the channel with every qos that is not global: so it is told once more.
+        // RabbitMQ lifts the limit of the channel with every qos that is not global, so it is told once more; but for
+        // 4.3, to which a global qos is one for each later consumer.
         for (prefetch_count, global) in [(Some(prefetch), false), (whole_channel, true)] {
             let Some(prefetch_count) = prefetch_count else { continue };
             self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count, global }.into())?;
