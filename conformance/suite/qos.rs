@@ -11,6 +11,7 @@ cases! {
     a3_a_consumers_own_prefetch_goes_before_the_channels,
     a3_without_a_word_the_prefetch_is_the_configurations,
     a3_a_global_prefetch_is_for_the_whole_channel,
+    a3_a_consumers_own_prefetch_does_not_lift_the_global_one,
 }
 
 /// A channel, and queues with twenty messages each.
@@ -95,15 +96,27 @@ async fn a3_a_global_prefetch_is_for_the_whole_channel(context: Context) -> Resu
     let connection = open(&context).await?;
     let (channel, queues) = filled(&context, &connection, 2).await?;
     channel.qos(Qos::new(6).global()).await?;
-    let _one = channel.consume(Consume::new(&queues[0]).prefetch(0)).await?;
-    let _other = channel.consume(Consume::new(&queues[1]).prefetch(0)).await?;
-    if version(context.node()) >= (4, 3) {
-        // RabbitMQ 4.3 answers it, and does not do it.
-        await_out(&context, &queues[0], 20);
-        await_out(&context, &queues[1], 20);
-    } else {
-        await_out(&context, &queues[0], 6);
-        await_out(&context, &queues[1], 0);
+    let _one = channel.consume(&queues[0]).await?;
+    let _other = channel.consume(&queues[1]).await?;
+    await_out(&context, &queues[0], 6);
+    await_out(&context, &queues[1], if is_shared(&context) { 0 } else { 6 });
+    Ok(connection.close().await?)
+}
+
+/// Whether the consumers of a channel share a global prefetch. RabbitMQ 4.3 takes it for that of each.
+fn is_shared(context: &Context) -> bool {
+    version(context.node()) < (4, 3)
+}
+
+async fn a3_a_consumers_own_prefetch_does_not_lift_the_global_one(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let (channel, queues) = filled(&context, &connection, 2).await?;
+    channel.qos(Qos::new(6).global()).await?;
+    let _one = channel.consume(Consume::new(&queues[0]).prefetch(4)).await?;
+    let _other = channel.consume(Consume::new(&queues[1]).prefetch(4)).await?;
+    let out = if is_shared(&context) { [4, 2] } else { [6, 6] };
+    for (queue, out) in queues.iter().zip(out) {
+        await_out(&context, queue, out);
     }
     Ok(connection.close().await?)
 }
