@@ -5,7 +5,7 @@ use conformance::proxy::Direction;
 use conformance::raw::args::Args;
 use conformance::raw::{Frame, Tune, Wire, id};
 use conformance::recorder::Recorder;
-use conformance::{Context, cases};
+use conformance::{Context, Options, cases};
 
 use crate::facade::{
     Channel, Confirm, Connection, Error, ErrorKind, Message, Outcome, Overflow, Queue, ReplyCode, TimeoutReason,
@@ -19,6 +19,7 @@ cases! {
     a14_single_confirms_in_any_order_resolve_their_own,
     a14_a_thousand_in_flight_all_resolve,
     a_return_before_a_multiple_ack_is_that_of_its_own_publish,
+    messages_that_are_all_alike_are_each_returned,
     a_return_precedes_its_ack_on_the_wire,
     a_queue_that_is_full_nacks,
     a_lost_connection_is_unknown_and_never_a_nack,
@@ -28,6 +29,7 @@ cases! {
     unread_confirms_hold_nothing_up,
     n13_publishes_behind_a_missing_exchange_are_unknown_and_the_next_one_works,
     sending_on_a_channel_that_is_not_in_confirm_mode_is_an_error,
+    a_message_above_the_brokers_limit_is_406_and_unknown,
 }
 
 /// A broker that lets a client publish `count` messages on a channel in confirm mode, and then plays on.
@@ -148,13 +150,18 @@ async fn a14_a_thousand_in_flight_all_resolve(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
+/// Sends a message of one byte back.
+fn send_back(wire: &mut Wire, channel: u16, body: &str) -> conformance::Result<()> {
+    let returned = Args::new().u16(312).short_string("NO_ROUTE").short_string("").short_string("key");
+    wire.send_method(channel, id::BASIC_RETURN, returned)?;
+    wire.send_frame(&Frame::header(channel, 1, &[0, 0]))?;
+    wire.send_frame(&Frame::body(channel, body.as_bytes()))
+}
+
 async fn a_return_before_a_multiple_ack_is_that_of_its_own_publish(context: Context) -> Result {
     let peer = broker(4, |_, wire, channel| {
         for body in ["2", "3"] {
-            let returned = Args::new().u16(312).short_string("NO_ROUTE").short_string("").short_string("key");
-            wire.send_method(channel, id::BASIC_RETURN, returned)?;
-            wire.send_frame(&Frame::header(channel, 1, &[0, 0]))?;
-            wire.send_frame(&Frame::body(channel, body.as_bytes()))?;
+            send_back(wire, channel, body)?;
         }
         wire.send_method(channel, id::BASIC_ACK, confirm(4, true))
     })?;
@@ -165,6 +172,27 @@ async fn a_return_before_a_multiple_ack_is_that_of_its_own_publish(context: Cont
             outcome => assert!(matches!(outcome, Outcome::Acked) && [1, 4].contains(&number), "{number}: {outcome:?}"),
         }
     }
+    connection.abort();
+    Ok(peer.finish()?)
+}
+
+async fn messages_that_are_all_alike_are_each_returned(context: Context) -> Result {
+    let peer = broker(5, |_, wire, channel| {
+        for _ in 0..3 {
+            send_back(wire, channel, "x")?;
+        }
+        wire.send_method(channel, id::BASIC_ACK, confirm(3, true))?;
+        for _ in 0..2 {
+            send_back(wire, channel, "x")?;
+        }
+        wire.send_method(channel, id::BASIC_ACK, confirm(5, true))
+    })?;
+    let (connection, channel, _) = publish(&context, &peer, 0).await?;
+    let mut confirms = Vec::new();
+    for _ in 0..5 {
+        confirms.push(channel.send("", "key", Message::new("x").mandatory(true)).await?);
+    }
+    assert_eq!(words(confirms).await, ["returned"; 5]);
     connection.abort();
     Ok(peer.finish()?)
 }
@@ -348,5 +376,19 @@ async fn sending_on_a_channel_that_is_not_in_confirm_mode_is_an_error(context: C
     assert!(channel.get(&queue).await?.is_none());
     channel.confirm_select().await?;
     channel.send("", &queue, "body").await?.await?;
+    Ok(connection.close().await?)
+}
+
+async fn a_message_above_the_brokers_limit_is_406_and_unknown(context: Context) -> Result {
+    let node = context.private_node(Options::new().config("max_message_size = 1048576"))?;
+    let connection = connect(named(&context, &node.uri())).await?;
+    let queue = connection.channel().await?.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
+    let publisher = connection.publisher().await?;
+    publisher.publish("", &queue, vec![0; 1 << 20]).await?;
+    let error = publisher.publish("", &queue, vec![0; (1 << 20) + 1]).await.unwrap_err();
+    let ErrorKind::Unknown(cause) = error.kind() else { panic!("{error}") };
+    assert_channel_closed(cause, 406);
+    assert!(error.to_string().contains("larger than"), "{error}");
+    publisher.publish("", &queue, "small").await?;
     Ok(connection.close().await?)
 }

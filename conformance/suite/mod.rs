@@ -32,6 +32,7 @@ mod heartbeat;
 mod pressure;
 mod publish;
 mod put_back;
+mod qos;
 mod queues;
 mod settle;
 mod smoke;
@@ -55,6 +56,7 @@ pub(crate) fn cases() -> Vec<Case> {
         pressure::cases(),
         publish::cases(),
         put_back::cases(),
+        qos::cases(),
         queues::cases(),
         settle::cases(),
         smoke::cases(),

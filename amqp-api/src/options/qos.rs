@@ -23,7 +23,7 @@ impl Qos {
     }
 
     /// The count is for the channel as a whole, at once, and not for each consumer that is still to come. RabbitMQ has
-    /// deprecated this, and 4.3 answers it without doing it.
+    /// deprecated this, and 4.3 takes it for the count of each consumer that is still to come, before the consumer's own.
     pub fn global(mut self) -> Self {
         self.global = true;
         self

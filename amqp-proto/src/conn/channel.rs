@@ -45,6 +45,8 @@ pub(super) struct Channel {
     pub(super) prefetch: Option<u16>,
     /// The prefetch that the application asked for by `basic.qos`.
     pub(super) qos: Option<u16>,
+    /// The same for the whole channel, by a global `basic.qos`, if it is a bound.
+    pub(super) global_qos: Option<u16>,
     pub(super) mode: Mode,
     /// A large message that is leaving in parts, and what follows it.
     pub(super) backlog: Option<Box<Backlog>>,
@@ -110,6 +112,7 @@ impl Channel {
             last_consumer: None,
             prefetch: None,
             qos: None,
+            global_qos: None,
             mode: Mode::Plain,
             backlog: None,
             stopped: false,

@@ -41,7 +41,6 @@ impl Connection {
         timeout: Option<Duration>,
     ) -> Result<RequestId, Error> {
         const NAME: &str = "basic.consume";
-        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         self.usable(id).map_err(|error| error.during(NAME))?;
         let default = self.config.prefetch;
         let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
@@ -60,15 +59,16 @@ impl Connection {
             }
             tag.to_owned()
         };
-        let prefetch = consume.prefetch.or(channel.qos).unwrap_or(default);
-        let told = channel.prefetch;
+        let wanted = consume.prefetch.or(channel.qos);
+        let prefetch = wanted.or(channel.global_qos).unwrap_or(default);
+        let is_news = match channel.prefetch {
+            Some(told) => told != prefetch,
+            // That of the whole channel is enough where nothing else is wanted.
+            None => wanted.is_some() || channel.global_qos.is_none(),
+        };
         self.flush_acks(id);
-        if !consume.no_ack && told != Some(prefetch) {
-            self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count: prefetch, global: false }.into())?;
-            if let Some(channel) = self.channels.get_mut(id) {
-                channel.prefetch = Some(prefetch);
-                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
-            }
+        if !consume.no_ack && is_news {
+            self.tell_prefetch(id, prefetch)?;
         }
         let method = basic::Consume {
             queue: consume.queue,
@@ -92,6 +92,25 @@ impl Connection {
             channel.pending.push_back(Pending { reply, request: Some(request), about: About::Consume(consumer) });
         }
         Ok(request)
+    }
+
+    /// Tells the broker the prefetch of the next consumers; what the application set for the whole channel is to stay.
+    fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
+        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
+        let whole_channel = self.channels.get(id).and_then(|channel| channel.global_qos);
+        // RabbitMQ lifts the limit of the channel with every qos that is not global, so it is told once more; but for
+        // 4.3, to which a global qos is one for each later consumer.
+        for (prefetch_count, global) in [(Some(prefetch), false), (whole_channel, true)] {
+            let Some(prefetch_count) = prefetch_count else { continue };
+            self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count, global }.into())?;
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
+            }
+        }
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.prefetch = Some(prefetch);
+        }
+        Ok(())
     }
 
     /// The consumer's tag.

@@ -159,7 +159,10 @@ impl Connection {
             Method::Tx(tx::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
                 channel.mode = Mode::Transaction;
             }
-            Method::Basic(basic::Method::Qos(qos)) if !qos.global => {
+            Method::Basic(basic::Method::Qos(qos)) if qos.global => {
+                channel.global_qos = Some(qos.prefetch_count).filter(|count| *count > 0);
+            }
+            Method::Basic(basic::Method::Qos(qos)) => {
                 channel.prefetch = Some(qos.prefetch_count);
                 channel.qos = Some(qos.prefetch_count);
             }

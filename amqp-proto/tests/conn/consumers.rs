@@ -484,6 +484,36 @@ fn f35_qos_and_consume_leave_in_one_step_and_qos_only_where_it_is_news() {
 }
 
 #[test]
+fn a3_a_prefetch_of_the_whole_channel_outlasts_that_of_a_consumer() {
+    let mut peer = Peer::open();
+    let channel = peer.channel();
+    let whole = |prefetch_count| basic::Qos { prefetch_count, global: true, ..basic::Qos::default() };
+    peer.connection.request(channel, whole(6), None).unwrap();
+    peer.expect(1, whole(6));
+    let mut told = |tag: &'static str, prefetch| {
+        peer.connection.consume(channel, &Consume { prefetch, ..consume(tag) }, None).unwrap();
+        let sent = peer.sent();
+        let told = sent.iter().filter_map(|sent| match sent.method() {
+            Method::Basic(basic::Method::Qos(qos)) => Some((qos.prefetch_count, qos.global)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told("a", None), [], "it is enough");
+    // RabbitMQ lifts it with every qos that is not global.
+    assert_eq!(told("b", Some(3)), [(3, false), (6, true)]);
+    assert_eq!(told("c", Some(3)), []);
+    assert_eq!(told("d", None), [(6, false), (6, true)]);
+    // 0 is no bound: the default is there again.
+    peer.connection.request(channel, whole(0), None).unwrap();
+    peer.expect(1, whole(0));
+    let request = peer.connection.consume(channel, &consume("e"), None).unwrap();
+    peer.connection.abandon_request(request);
+    let qos: Vec<_> = peer.sent().iter().map(|sent| format!("{:?}", sent.method())).collect();
+    assert!(qos[0].contains("prefetch_count: 100, global: false"), "{qos:?}");
+}
+
+#[test]
 fn a3_what_the_application_said_by_qos_holds_for_its_consumers() {
     let mut peer = Peer::open();
     let channel = peer.channel();
