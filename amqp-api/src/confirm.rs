@@ -93,7 +93,7 @@ impl Drop for Confirm {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let channel = self.channel;
-            self.shared.visit(Touch::Nothing, |state| {
+            self.shared.visit(Touch::Output, |state| {
                 state.conn.abandon_confirm(id, channel);
                 let waker = state.confirms.take(id.index());
                 state.discard(waker);

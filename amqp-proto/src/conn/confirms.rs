@@ -331,6 +331,8 @@ fn hash_value(hasher: &FixedState, value: ValueRef<'_>, hash: &mut impl Hasher) 
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     slots: Slab<Waiting>,
+    /// How many wait for an outcome that is not there.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -345,6 +347,7 @@ struct Waiting {
 impl Waiters {
     #[inline]
     pub(super) fn insert(&mut self) -> ConfirmId {
+        self.waiting += 1;
         let waiting = Waiting { outcome: None, returned: None, watched: false, abandoned: false };
         // A slab of 2^32 slots does not fit into memory.
         ConfirmId { index: u32::try_from(self.slots.insert(waiting)).unwrap_or(u32::MAX) }
@@ -358,8 +361,14 @@ impl Waiters {
             self.slots.remove(id.index());
             return false;
         }
+        self.waiting -= usize::from(slot.outcome.is_none());
         slot.outcome = Some(slot.returned.take().map_or_else(outcome, Outcome::Returned));
         slot.watched
+    }
+
+    /// Whether somebody waits for an outcome that is not there.
+    pub(super) fn any_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     /// The publish came back. `Some` if nobody waits for it any more.
@@ -395,6 +404,7 @@ impl Waiters {
                 }
             }
             None => {
+                self.waiting -= usize::from(!slot.abandoned);
                 slot.abandoned = true;
                 returned
             }

@@ -13,8 +13,9 @@ use crate::method::{connection, put_method};
 use crate::wire::ShortStr;
 
 impl Connection {
-    /// Closes the connection: what was accepted is sent first, and the request resolves when the broker has answered.
-    /// In the handshake there is nobody to answer yet, and the connection ends at once.
+    /// Closes the connection: what was accepted is sent first, confirms that somebody waits for are awaited as long as
+    /// the close's deadline allows, and the request resolves when the broker has answered. In the handshake there is
+    /// nobody to answer yet, and the connection ends at once.
     pub fn close(&mut self, code: ReplyCode, text: &str) -> RequestId {
         let request = self.calls.insert("connection.close", None);
         match &self.phase {
@@ -56,12 +57,15 @@ impl Connection {
         request
     }
 
-    /// Connection.close leaves when no part of a large message is left.
+    /// Connection.close leaves when no part of a large message is left, and no confirm that somebody waits for.
     pub(super) fn send_close_if_drained(&mut self) {
-        let Phase::Draining { code, text } = &self.phase else { return };
-        if !self.bulk.is_empty() {
-            return;
+        if self.is_closing() && self.bulk.is_empty() && !self.waiters.any_waiting() {
+            self.send_close();
         }
+    }
+
+    fn send_close(&mut self) {
+        let Phase::Draining { code, text } = &self.phase else { return };
         let close =
             connection::Close { reply_code: *code, reply_text: ShortStr::truncated(text), class_id: 0, method_id: 0 };
         // A close has no field that could fail to encode.
@@ -200,6 +204,13 @@ impl Connection {
     }
 
     pub(super) fn phase_timed_out(&mut self) {
+        if matches!(self.phase, Phase::Draining { .. }) && self.bulk.is_empty() {
+            // Only confirms are missing. Their publishes end as unknown, with the connection.
+            self.send_close();
+            self.phase_deadline = None;
+            self.turn = true;
+            return;
+        }
         let reason = self.phase.timeout_reason();
         let error = Error::timeout(reason, self.blocked.is_some());
         self.end(Err(error));

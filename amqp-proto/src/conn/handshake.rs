@@ -4,7 +4,7 @@
 //!              start              tune             open-ok
 //!   AwaitStart ────► AwaitTune ──────► AwaitOpenOk ──────► Open
 //!                     │    ▲ secure                          │ close()
-//!                     └────┘                                 ▼         all parts of large messages left
+//!                     └────┘                                 ▼      all has left, confirms that are waited for came
 //!                                                         Draining ─────────────────────────────────────► Closing
 //!                                                                                                   close-ok │
 //!   any state: close from the broker, end of the stream, broken protocol, time-out ──────────────────► Closed ◄
@@ -36,7 +36,7 @@ pub(super) enum Phase {
     },
     AwaitOpenOk,
     Open,
-    /// Closed by us; parts of large messages are still to go.
+    /// Closed by us; parts of large messages are still to go, or confirms to come.
     Draining {
         code: ReplyCode,
         text: String,

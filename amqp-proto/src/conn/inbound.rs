@@ -61,6 +61,7 @@ impl Connection {
                 self.fail(&fault);
             }
         }
+        self.send_close_if_drained();
     }
 
     /// The stream does not fall into frames any more.

@@ -295,6 +295,7 @@ impl Connection {
         if let Some(message) = self.waiters.abandon(id) {
             self.queue_return(channel, *message);
         }
+        self.send_close_if_drained();
     }
 
     /// How many publishes of a channel in confirm mode wait for their outcome.

@@ -7,7 +7,7 @@ use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 use proptest::prelude::*;
 
-use crate::peer::{Peer, protocol, publish, returned, seconds, short, timed_out, unknown};
+use crate::peer::{Peer, TUNE, protocol, publish, quiet, returned, seconds, short, timed_out, unknown};
 
 /// Publishes a mandatory message.
 fn mandatory(peer: &mut Peer, channel: ChannelId, properties: &Properties, body: &[u8]) -> ConfirmId {
@@ -203,18 +203,39 @@ fn pitfall_a_lost_connection_is_reported_as_a_nack() {
 }
 
 #[test]
-fn a_close_of_ones_own_leaves_what_is_unconfirmed_unknown() {
+fn n14_a_close_waits_for_confirms_that_somebody_waits_for() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
-    let (first, second) = (peer.publish_confirmed(channel, "q", false), peer.publish_confirmed(channel, "q", false));
+    let ids: Vec<_> = (0..3).map(|_| peer.publish_confirmed(channel, "q", false)).collect();
+    peer.sent();
     let close = peer.connection.close(ReplyCode::REPLY_SUCCESS, "");
-    peer.turn();
-    // What is confirmed while the close is under way counts.
+    peer.expect_nothing();
     peer.ack(1, 1, false);
+    peer.expect_nothing();
+    // Nobody waits for this one any more.
+    peer.connection.abandon_confirm(ids[1], channel);
+    peer.expect_nothing();
+    peer.ack(1, 3, false);
+    assert_eq!(peer.names(), ["0 connection.close"]);
     peer.send(0, connection::CloseOk {});
     assert!(peer.reply(close).is_ok());
-    acked(&mut peer, first);
-    let outcome = peer.outcome(second);
+    acked(&mut peer, ids[0]);
+    acked(&mut peer, ids[2]);
+}
+
+#[test]
+fn confirms_that_do_not_come_hold_a_close_up_until_its_deadline_and_end_unknown() {
+    let mut peer = Peer::open_with(quiet().close_timeout(seconds(5)), TUNE);
+    let channel = peer.confirm_channel();
+    let confirm = peer.publish_confirmed(channel, "q", false);
+    peer.sent();
+    let close = peer.connection.close(ReplyCode::REPLY_SUCCESS, "");
+    peer.expect_nothing();
+    peer.advance(seconds(5));
+    assert_eq!(peer.names(), ["0 connection.close"]);
+    peer.send(0, connection::CloseOk {});
+    assert!(peer.reply(close).is_ok());
+    let outcome = peer.outcome(confirm);
     assert!(matches!(unknown(&outcome).kind(), ErrorKind::ConnectionNotOpen), "{outcome:?}");
 }
 
