@@ -41,5 +41,5 @@ async fn sleep_takes_its_time(_: Context) {
 
 async fn timeout_tells_what_took_too_long(_: Context) {
     assert_eq!(timeout(Duration::from_secs(30), async { 7 }).await.unwrap(), 7);
-    assert!(timeout(Duration::from_millis(1), sleep(Duration::from_millis(50))).await.is_err());
+    assert!(timeout(Duration::from_millis(1), sleep(Duration::from_secs(1))).await.is_err());
 }
