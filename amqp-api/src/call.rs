@@ -147,7 +147,7 @@ impl<T> Drop for Call<T> {
         if let State::Waiting(id) = self.state
             && let Some(keep) = &self.keep
         {
-            keep.shared().visit(Touch::Output, |state| state.abandon_request(id));
+            keep.shared().visit(Touch::All, |state| state.abandon_request(id));
         }
     }
 }

@@ -75,7 +75,6 @@ fn into_result(outcome: Outcome) -> Result<(), Error> {
         Outcome::Nacked => Err(Error::new(ErrorKind::Nacked)),
         Outcome::Returned(message) => Err(Error::new(ErrorKind::NoRoute(message))),
         Outcome::Unknown(cause) => Err(Error::new(ErrorKind::Unknown(cause))),
-        _ => Err(Error::new(ErrorKind::Internal("an outcome of another kind"))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use amqp_proto::conn::Tuning;
+use amqp_proto::conn::{Stats, Tuning};
 use amqp_proto::error::Error;
 use amqp_proto::method::ReplyCode;
 use amqp_proto::wire::FieldTable;
@@ -33,7 +33,7 @@ use crate::shared::Touch;
 /// | the [`Confirm`](crate::Confirm) of a publish | 60 s | [`confirm_timeout`](crate::Config::confirm_timeout) |
 /// | room to publish | 30 s | [`room_timeout`](crate::Config::room_timeout) |
 /// | the answer to [`close`](Self::close) | 5 s | [`close_timeout`](crate::Config::close_timeout) |
-/// | the next delivery | none | |
+/// | the next delivery, the next returned message, [`closed`](Self::closed) | none | |
 #[derive(Clone)]
 pub struct Connection {
     link: Link,
@@ -71,12 +71,19 @@ impl Connection {
         Publisher::open(&self.link)
     }
 
-    /// Closes the connection, for all its handles: what was accepted goes out first, then the broker is told, and its
-    /// answer awaited. Calling it again waits for the same end.
+    /// Closes the connection, for all its handles. What was accepted goes out first, [`Confirm`](crate::Confirm)s that
+    /// somebody holds are awaited, then the broker is told, and its answer awaited. Calling it again waits for the same
+    /// end, or tells that it has come.
+    ///
+    /// The deadline, by default 5 s, holds from the last byte that the socket took: once for the confirms, which end as
+    /// unknown if they do not come, and once for the broker's answer. Deliveries that nobody has read are void, and the
+    /// broker puts them back; those of consumers without acks are lost beyond what the consumer has buffered.
+    ///
+    /// A program that ends without it, by returning from `main` for example, may lose what it published last.
     ///
     /// # Errors
     ///
-    /// If the connection ended in another way, or had ended before.
+    /// If the connection ended in another way.
     ///
     /// # Cancel safety
     ///
@@ -95,7 +102,8 @@ impl Connection {
         Call::start(keep, done, |conn| Ok(Some(conn.close(code, text.as_ref()))))
     }
 
-    /// Ends the connection now, without a word to the broker; what waits to be written is thrown away.
+    /// Ends the connection now, without a word to the broker: what waits to be written is thrown away, but for what the
+    /// driver is writing already.
     pub fn abort(&self) {
         self.link.visit(Touch::All, |state| state.conn.abort());
     }
@@ -135,6 +143,12 @@ impl Connection {
     #[must_use]
     pub fn server_properties(&self) -> FieldTable {
         self.link.visit(Touch::Nothing, |state| state.conn.server_properties().clone())
+    }
+
+    /// What was dropped on purpose, counted.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.link.visit(Touch::Nothing, |state| state.conn.stats())
     }
 
     /// The reason for which the broker does not take publishes at present, if it said so.

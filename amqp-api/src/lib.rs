@@ -33,7 +33,7 @@ pub use amqp_proto as proto;
 pub use amqp_proto::config::{
     Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsOptions, Verify,
 };
-pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Tuning};
+pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning};
 pub use amqp_proto::error::{CloseReason, Error, ErrorKind, Origin, ProtocolError, TimeoutReason};
 pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
 pub use amqp_proto::sasl::{Credentials, Mechanism};
@@ -41,7 +41,7 @@ pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 pub use self::call::Call;
-pub use self::channel::{Channel, QueueDeclared, Returns};
+pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
 pub use self::config::IntoConfig;
 pub use self::confirm::Confirm;
 pub use self::connection::Connection;

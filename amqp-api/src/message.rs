@@ -18,7 +18,7 @@ use bytes::Bytes;
 /// published.
 ///
 /// ```
-/// use amqp_api::Message;
+/// # use amqp_api::Message;
 ///
 /// let message = Message::new("hello").persistent().content_type("text/plain").header("trace", 17);
 /// ```

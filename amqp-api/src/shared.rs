@@ -149,9 +149,11 @@ impl State {
     fn concerns_driver(&self, touch: Touch) -> bool {
         match touch {
             Touch::Nothing => false,
-            Touch::Output => self.rest.drained && self.conn.wants_turn(),
+            Touch::Output => self.conn.wants_arming() || (self.rest.drained && self.conn.wants_turn()),
             Touch::Deliveries => {
-                (self.rest.drained && self.conn.wants_turn()) || (self.rest.paused && self.conn.wants_read())
+                self.conn.wants_arming()
+                    || (self.rest.drained && self.conn.wants_turn())
+                    || (self.rest.paused && self.conn.wants_read())
             }
             Touch::All => self.conn.wants_turn(),
         }

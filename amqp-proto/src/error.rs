@@ -61,11 +61,19 @@ impl CloseReason {
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.text)?;
+        write_code(f, self.code, &self.text)?;
         match crate::method::name_of(self.class_id, self.method_id) {
             Some(name) => write!(f, " (in {name})"),
             None => Ok(()),
         }
+    }
+}
+
+/// RabbitMQ begins its texts with the code's name; it need not be there twice.
+fn write_code(f: &mut fmt::Formatter<'_>, code: ReplyCode, text: &str) -> fmt::Result {
+    match code.name() {
+        Some(name) if text.starts_with(name) => write!(f, "{} {text}", code.0),
+        _ => write!(f, "{code}: {text}"),
     }
 }
 
@@ -153,11 +161,11 @@ pub enum ErrorKind {
     ConnectionClosed(CloseReason),
     /// The broker refused the credentials.
     AuthenticationFailed(String),
-    /// The network failed.
+    /// The network failed: the connection was lost, or could not be made.
     ConnectionLost {
         /// The kind of I/O error, if it was one; an end of file is `UnexpectedEof`.
         kind: std::io::ErrorKind,
-        /// The system's words.
+        /// What was lost, or could not be had, and the system's words.
         text: String,
     },
     /// A deadline passed.
@@ -195,8 +203,8 @@ pub enum ErrorKind {
     Nacked,
     /// Whether the broker has a publish cannot be known; the cause says why.
     Unknown(Error),
-    /// One delivery cannot be read: its names or properties do not decode, or its body is over the limit. It can
-    /// still be rejected by its tag.
+    /// One delivery cannot be read: its names are no UTF-8, or its body is over the limit. It can still be rejected by
+    /// its tag. (Properties are decoded when they are asked for, and say themselves if they cannot be.)
     BadDelivery {
         /// The tag to reject it by.
         delivery_tag: DeliveryTag,
@@ -217,12 +225,6 @@ impl Error {
     #[must_use]
     pub fn new(kind: ErrorKind) -> Self {
         Self(Arc::new(Inner { kind, operation: None }))
-    }
-
-    /// A failed socket operation. An end of file is `UnexpectedEof`.
-    #[must_use]
-    pub fn io(error: &std::io::Error) -> Self {
-        Self::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() })
     }
 
     /// A wrong configuration or order of calls.
@@ -356,7 +358,6 @@ impl fmt::Display for ErrorKind {
             Self::ChannelClosed(reason) => write!(f, "the broker closed the channel: {reason}"),
             Self::ConnectionClosed(reason) => write!(f, "the broker closed the connection: {reason}"),
             Self::AuthenticationFailed(text) => write!(f, "authentication failed: {text}"),
-            Self::ConnectionLost { text, .. } => write!(f, "connection lost: {text}"),
             Self::Timeout { reason, blocked } => {
                 write!(f, "timed out: {reason}")?;
                 if *blocked { f.write_str(" (the broker has blocked this connection)") } else { Ok(()) }
@@ -367,11 +368,12 @@ impl fmt::Display for ErrorKind {
             Self::ChannelsExhausted { channel_max } => write!(f, "all {channel_max} channels are in use"),
             Self::Encode(error) => error.fmt(f),
             Self::Uri(error) => error.fmt(f),
-            Self::Invalid(text) => f.write_str(text),
+            Self::ConnectionLost { text, .. } | Self::Invalid(text) => f.write_str(text),
             Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
             Self::Full => f.write_str("no room to publish now"),
             Self::NoRoute(returned) => {
-                write!(f, "the message was returned: {} {}", returned.reply_code(), returned.reply_text())
+                f.write_str("the message was returned: ")?;
+                write_code(f, returned.reply_code(), returned.reply_text())
             }
             Self::Nacked => f.write_str("the broker did not take responsibility for the message"),
             Self::Unknown(cause) => write!(f, "whether the broker has the message is unknown: {cause}"),
@@ -387,10 +389,11 @@ impl fmt::Display for ErrorKind {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self.kind() {
-            ErrorKind::Protocol(error) => Some(error),
-            ErrorKind::Encode(error) => Some(error),
-            ErrorKind::Uri(error) => Some(error),
-            ErrorKind::Unknown(cause) => Some(cause),
+            // What stands in this error's own text is not said again.
+            ErrorKind::Protocol(error) => error.source(),
+            ErrorKind::Encode(error) => error.source(),
+            ErrorKind::Uri(error) => error.source(),
+            ErrorKind::Unknown(cause) => cause.source(),
             _ => None,
         }
     }

@@ -1,11 +1,12 @@
 //! tokio's clock, tasks and sockets.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use amqp_api::driver::{BoxFuture, Io, Runtime};
 use amqp_api::{Address, Error, TcpOptions};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 
 use crate::io::Stream;
@@ -44,32 +45,33 @@ impl Runtime for Tokio {
     }
 }
 
-/// Tries the addresses of a host one after the other.
+/// Tries the addresses of a host one after the other. Whatever is wrong with one, an address family that the system
+/// does not have for example, the next has its turn.
 async fn connect_tcp(address: &Address, options: &TcpOptions) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for socket_address in tokio::net::lookup_host((address.host.as_str(), address.port)).await? {
-        let socket = match socket_address {
-            std::net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            std::net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-        };
-        if let Some(bytes) = options.send_buffer_size {
-            socket.set_send_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
-        }
-        if let Some(bytes) = options.receive_buffer_size {
-            socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
-        }
-        if let Some(idle) = options.keepalive {
-            socket2::SockRef::from(&socket).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
-        }
-        match socket.connect(socket_address).await {
-            Ok(stream) => {
-                stream.set_nodelay(options.nodelay)?;
-                return Ok(stream);
-            }
+        match connect_socket(socket_address, options).await {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+async fn connect_socket(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(bytes) = options.send_buffer_size {
+        socket.set_send_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+    }
+    if let Some(bytes) = options.receive_buffer_size {
+        socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+    }
+    if let Some(idle) = options.keepalive {
+        socket2::SockRef::from(&socket).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(options.nodelay)?;
+    Ok(stream)
 }
 
 #[cfg(test)]

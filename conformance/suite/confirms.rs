@@ -79,7 +79,6 @@ async fn words(confirms: Vec<Confirm>) -> Vec<&'static str> {
             Outcome::Nacked => "nacked",
             Outcome::Returned(_) => "returned",
             Outcome::Unknown(_) => "unknown",
-            _ => "something new",
         });
     }
     words

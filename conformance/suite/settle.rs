@@ -278,10 +278,10 @@ async fn c11_an_ack_of_a_tag_that_never_was_is_406(context: Context) -> Result {
     type Settle = fn(&Channel) -> Result<(), Error>;
     let connection = open(&context).await?;
     let ways: [Settle; 4] = [
-        |channel| channel.ack(7, false),
-        |channel| channel.ack(7, true),
-        |channel| channel.nack(7, false, true),
-        |channel| channel.reject(7, true),
+        |channel| channel.ack(7_u64, false),
+        |channel| channel.ack(7_u64, true),
+        |channel| channel.nack(7_u64, false, true),
+        |channel| channel.reject(7_u64, true),
     ];
     for settle in ways {
         let channel = connection.channel().await?;

@@ -20,6 +20,7 @@ use amqp_proto::error::Error;
 use amqp_proto::method::{Method, channel, confirm, tx};
 
 pub(crate) use self::publish::{give_way, is_full, wait_room};
+pub use self::receive::Tag;
 pub use self::returns::Returns;
 pub use self::topology::QueueDeclared;
 use crate::call::{Call, Keep, done, mismatch};
@@ -35,7 +36,7 @@ use crate::shared::{Shared, Touch};
 ///
 /// ```no_run
 /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
-/// use amqp_api::Exchange;
+/// # use amqp_api::Exchange;
 ///
 /// let exchange = channel.exchange_declare(Exchange::topic("events"));
 /// let queue = channel.queue_declare("orders");

@@ -24,7 +24,7 @@ impl Channel {
     ///
     /// ```no_run
     /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
-    /// use amqp_api::Message;
+    /// # use amqp_api::Message;
     ///
     /// channel.publish("events", "order.created", "hello").await?;
     /// channel.publish("", "orders", Message::new(vec![0; 4096]).persistent()).await?;

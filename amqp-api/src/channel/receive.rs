@@ -1,6 +1,6 @@
 //! Messages in: consumers, single messages, and settlement by tag.
 
-use amqp_proto::conn::{self, Reply};
+use amqp_proto::conn::{self, DeliveryTag, Reply};
 use amqp_proto::error::Error;
 use amqp_proto::method::basic;
 use amqp_proto::wire::ShortStr;
@@ -99,35 +99,47 @@ impl Channel {
         self.call(done, Ok(basic::Qos { prefetch_size, prefetch_count, global }))
     }
 
-    /// Acks by tag, and with `multiple` all deliveries up to it (tag 0: all). [`Delivery::ack`] is the safe way: an
-    /// unknown tag closes the channel with 406.
+    /// Acks by tag, and with `multiple` all deliveries up to it. [`Delivery::ack`] is the usual way.
+    ///
+    /// A [`DeliveryTag`] is checked here: one that is settled already is an error, and one that has become void does
+    /// nothing. A number is sent as it is, 0 with `multiple` for all deliveries; an unknown one closes the channel with
+    /// 406.
     ///
     /// # Errors
     ///
-    /// If the channel or the connection is closed.
-    pub fn ack(&self, delivery_tag: u64, multiple: bool) -> Result<(), Error> {
-        let id = self.id();
-        self.shared().visit(Touch::Output, |state| state.conn.raw_ack(id, delivery_tag, multiple))
+    /// If the channel or the connection is closed, or the delivery is settled already.
+    pub fn ack(&self, delivery_tag: impl Into<Tag>, multiple: bool) -> Result<(), Error> {
+        let (id, tag) = (self.id(), delivery_tag.into());
+        self.shared().visit(Touch::Output, |state| match tag {
+            Tag::Delivery(tag) => state.conn.ack(tag, multiple),
+            Tag::Number(tag) => state.conn.raw_ack(id, tag, multiple),
+        })
     }
 
-    /// Refuses by tag, and with `multiple` all deliveries up to it (tag 0: all): see [`ack`](Self::ack).
+    /// Refuses by tag, and with `multiple` all deliveries up to it: see [`ack`](Self::ack).
     ///
     /// # Errors
     ///
-    /// If the channel or the connection is closed.
-    pub fn nack(&self, delivery_tag: u64, multiple: bool, requeue: bool) -> Result<(), Error> {
-        let id = self.id();
-        self.shared().visit(Touch::Output, |state| state.conn.raw_nack(id, delivery_tag, multiple, requeue))
+    /// As [`ack`](Self::ack).
+    pub fn nack(&self, delivery_tag: impl Into<Tag>, multiple: bool, requeue: bool) -> Result<(), Error> {
+        let (id, tag) = (self.id(), delivery_tag.into());
+        self.shared().visit(Touch::Output, |state| match tag {
+            Tag::Delivery(tag) => state.conn.nack(tag, multiple, requeue),
+            Tag::Number(tag) => state.conn.raw_nack(id, tag, multiple, requeue),
+        })
     }
 
     /// Rejects by tag: see [`ack`](Self::ack).
     ///
     /// # Errors
     ///
-    /// If the channel or the connection is closed.
-    pub fn reject(&self, delivery_tag: u64, requeue: bool) -> Result<(), Error> {
-        let id = self.id();
-        self.shared().visit(Touch::Output, |state| state.conn.raw_reject(id, delivery_tag, requeue))
+    /// As [`ack`](Self::ack).
+    pub fn reject(&self, delivery_tag: impl Into<Tag>, requeue: bool) -> Result<(), Error> {
+        let (id, tag) = (self.id(), delivery_tag.into());
+        self.shared().visit(Touch::Output, |state| match tag {
+            Tag::Delivery(tag) => state.conn.reject(tag, requeue),
+            Tag::Number(tag) => state.conn.raw_reject(id, tag, requeue),
+        })
     }
 
     /// Asks for all unsettled deliveries again: they are requeued, and their tags are void. Without `requeue` they
@@ -140,7 +152,8 @@ impl Channel {
         self.call(done, Ok(basic::Recover { requeue }))
     }
 
-    /// The same as [`recover`](Self::recover), without a reply. The protocol has deprecated it.
+    /// The same as [`recover`](Self::recover), without a reply. The protocol has deprecated it: what was on its way when
+    /// it was sent has a tag that is void, and acking that closes the channel with 406.
     ///
     /// # Errors
     ///
@@ -157,5 +170,27 @@ impl Channel {
     /// kept.
     pub fn returns(&self) -> Returns {
         Returns::new(self.clone())
+    }
+}
+
+/// What to settle: a delivery by the tag that it came with, or whatever has a number on the wire.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Tag {
+    /// Checked before anything is sent.
+    Delivery(DeliveryTag),
+    /// Sent as it is.
+    Number(u64),
+}
+
+impl From<DeliveryTag> for Tag {
+    fn from(tag: DeliveryTag) -> Self {
+        Self::Delivery(tag)
+    }
+}
+
+impl From<u64> for Tag {
+    fn from(tag: u64) -> Self {
+        Self::Number(tag)
     }
 }

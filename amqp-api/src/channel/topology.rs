@@ -26,7 +26,7 @@ impl Channel {
     ///
     /// ```no_run
     /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
-    /// use amqp_api::Exchange;
+    /// # use amqp_api::Exchange;
     ///
     /// channel.exchange_declare(Exchange::topic("events")).await?;
     /// # Ok(())
@@ -111,7 +111,7 @@ impl Channel {
     ///
     /// ```no_run
     /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
-    /// use amqp_api::Queue;
+    /// # use amqp_api::Queue;
     ///
     /// channel.queue_declare("hello").await?;
     /// channel.queue_declare(Queue::quorum("orders").dead_letter_exchange("dead").delivery_limit(5)).await?;
@@ -154,7 +154,7 @@ impl Channel {
     ///
     /// ```no_run
     /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
-    /// use amqp_api::Binding;
+    /// # use amqp_api::Binding;
     ///
     /// channel.queue_bind("orders", "events", "order.*").await?;
     /// channel.queue_bind("pdfs", "files", Binding::default().argument("format", "pdf")).await?;

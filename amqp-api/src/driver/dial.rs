@@ -15,7 +15,8 @@ use crate::connection::Connection;
 /// Connects to the first of the configured hosts that answers.
 ///
 /// Hosts are tried in their order. One that cannot be reached, or goes silent in the handshake, is followed by the next;
-/// a broker that refuses (wrong credentials, a missing virtual host) ends it, as the next would refuse as well.
+/// so is one that refuses for now (it is starting or stopping). A broker that refuses for good (wrong credentials, a
+/// missing virtual host) ends it, as the next would refuse as well.
 ///
 /// # Errors
 ///
@@ -34,7 +35,7 @@ pub async fn connect(runtime: Arc<dyn Runtime>, config: Config) -> Result<Connec
     for address in &config.hosts {
         match try_address(&runtime, address, &config).await {
             Ok(connection) => return Ok(connection),
-            Err(error) if error.origin() == Origin::Network => last = error,
+            Err(error) if error.origin() == Origin::Network || error.is_retryable() => last = error,
             Err(error) => return Err(error),
         }
     }
@@ -46,7 +47,7 @@ async fn try_address(runtime: &Arc<dyn Runtime>, address: &Address, config: &Con
     let io = match within(&**runtime, config.timeouts.connect, connecting).await {
         Some(Ok(io)) => io,
         Some(Err(error)) => {
-            let text = format!("{address}: {error}");
+            let text = format!("cannot connect to {address}: {error}");
             return Err(Error::new(ErrorKind::ConnectionLost { kind: error.kind(), text }));
         }
         None => return Err(Error::timeout(TimeoutReason::Connect, false)),

@@ -48,14 +48,15 @@ pub async fn attach(runtime: Arc<dyn Runtime>, io: Box<dyn Io>, config: Config) 
     let shared = Shared::new(config, runtime.now(), runtime.seed());
     let link = Link::new(Arc::clone(&shared));
     let opened = shared.lock().conn.opened();
-    runtime.spawn(Box::pin(drive(shared, io, Arc::clone(&runtime))));
+    // Made before the task: a runtime that is shut down may drop it unpolled.
+    let end = EndOnDrop(Arc::clone(&shared));
+    runtime.spawn(Box::pin(drive(end, shared, io, Arc::clone(&runtime))));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
     Ok(Connection::new(link))
 }
 
 /// The task that carries a connection from its first byte to its last.
-async fn drive(shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
-    let _end = EndOnDrop(Arc::clone(&shared));
+async fn drive(_end: EndOnDrop, shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
     Session::new(shared, io, runtime).await;
 }
 

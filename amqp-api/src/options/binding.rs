@@ -7,7 +7,7 @@ use super::Arguments;
 /// The routing key and the arguments of a binding. A `&str` or a `String` is a binding with this routing key.
 ///
 /// ```
-/// use amqp_api::Binding;
+/// # use amqp_api::Binding;
 ///
 /// let by_key = Binding::new("order.*");
 /// let by_headers = Binding::default().argument("x-match", "all").argument("format", "pdf");

@@ -7,7 +7,7 @@ use super::Arguments;
 /// A subscription to a queue. A `&str` or a `String` is a queue's name with the defaults.
 ///
 /// ```
-/// use amqp_api::Consume;
+/// # use amqp_api::Consume;
 ///
 /// let consume = Consume::new("orders").tag("importer").prefetch(20).exclusive();
 /// ```

@@ -7,7 +7,7 @@ use super::Arguments;
 /// An exchange to be declared: durable, not deleted by itself, open to publishers.
 ///
 /// ```
-/// use amqp_api::Exchange;
+/// # use amqp_api::Exchange;
 ///
 /// let events = Exchange::topic("events");
 /// let scratch = Exchange::fanout("scratch").durable(false).auto_delete();

@@ -3,7 +3,7 @@
 /// A `basic.qos`. A number is a prefetch count for consumers that are still to come.
 ///
 /// ```
-/// use amqp_api::Qos;
+/// # use amqp_api::Qos;
 ///
 /// let each_later_consumer = Qos::new(10);
 /// let the_whole_channel = Qos::new(50).global();

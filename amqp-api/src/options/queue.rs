@@ -11,7 +11,7 @@ use super::arguments::{Arguments, milliseconds, number};
 /// ```
 /// use std::time::Duration;
 ///
-/// use amqp_api::Queue;
+/// # use amqp_api::Queue;
 ///
 /// let orders = Queue::quorum("orders").dead_letter_exchange("dead").delivery_limit(5);
 /// let lately = Queue::new("lately").ttl(Duration::from_secs(60)).max_length(1000);

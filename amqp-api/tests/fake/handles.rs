@@ -452,7 +452,7 @@ fn a2_a_closed_channel_says_so_and_never_hangs() {
         world.block_on(channel.close()).unwrap_err(),
         world.block_on(channel.queue_declare("q")).unwrap_err(),
         world.block_on(channel.publish("", "q", "x")).unwrap_err(),
-        channel.ack(1, false).unwrap_err(),
+        channel.ack(1_u64, false).unwrap_err(),
         channel.error().unwrap(),
     ] {
         assert!(matches!(error.kind(), ErrorKind::ChannelNotOpen), "{error}");

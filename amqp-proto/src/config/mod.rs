@@ -22,7 +22,7 @@ use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
 /// ```
 /// use std::time::Duration;
 ///
-/// use amqp_proto::config::{Config, Heartbeat};
+/// # use amqp_proto::config::{Config, Heartbeat};
 ///
 /// let config = Config::new("broker.example.org")
 ///     .virtual_host("orders")
@@ -136,7 +136,7 @@ impl Config {
     /// on 5672 sets the port afterwards.
     ///
     /// ```
-    /// use amqp_proto::config::{Config, TlsOptions};
+    /// # use amqp_proto::config::{Config, TlsOptions};
     ///
     /// let config = Config::new("broker").tls(TlsOptions::default().ca_file("/etc/ssl/our-ca.pem"));
     /// assert_eq!(config.hosts[0].port, 5671);
@@ -331,7 +331,7 @@ impl Config {
     /// the broker. It does not by itself switch the verification off.
     ///
     /// ```
-    /// use amqp_proto::config::Config;
+    /// # use amqp_proto::config::Config;
     ///
     /// let uri = "amqps://localhost?verify=verify_none";
     /// assert!(Config::from_uri(uri).is_err());

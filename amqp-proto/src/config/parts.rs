@@ -78,7 +78,7 @@ impl Heartbeat {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use amqp_proto::config::Heartbeat;
+    /// # use amqp_proto::config::Heartbeat;
     ///
     /// assert_eq!(Heartbeat::Interval(Duration::from_millis(1500)).as_secs(), 2);
     /// assert_eq!(Heartbeat::Interval(Duration::ZERO).as_secs(), 1);

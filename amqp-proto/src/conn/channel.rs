@@ -53,8 +53,8 @@ pub(super) struct Channel {
     /// The broker asked for no more content by `channel.flow`.
     pub(super) stopped: bool,
     pub(super) returns: VecDeque<Returned>,
-    /// Somebody has asked for returned messages: none is thrown away.
-    pub(super) returns_read: bool,
+    /// What they cost in memory.
+    pub(super) returns_bytes: usize,
     pub(super) returns_watched: bool,
     /// Acks wait for the end of the turn, and the channel stands in the connection's list of such.
     pub(super) dirty: bool,
@@ -117,7 +117,7 @@ impl Channel {
             backlog: None,
             stopped: false,
             returns: VecDeque::new(),
-            returns_read: false,
+            returns_bytes: 0,
             returns_watched: false,
             dirty: false,
         }

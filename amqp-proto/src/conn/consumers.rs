@@ -52,8 +52,8 @@ pub(super) enum ConsumerState {
     Ended,
 }
 
-/// What a delivery costs beyond its bytes, roughly.
-const OVERHEAD: usize = 160;
+/// What a message costs beyond its bytes, roughly.
+pub(super) const OVERHEAD: usize = 160;
 
 impl Consumer {
     pub(super) fn new(generation: u32, channel: ChannelId, tag: &str, no_ack: bool, prefetch: u16) -> Self {
@@ -129,7 +129,7 @@ impl Consumer {
 impl Item {
     fn cost(&self) -> usize {
         match self {
-            Self::Delivery(delivery) => OVERHEAD + delivery.body().len(),
+            Self::Delivery(delivery) => OVERHEAD + delivery.weight(),
             Self::Bad(_) => OVERHEAD,
         }
     }

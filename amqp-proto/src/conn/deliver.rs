@@ -2,15 +2,12 @@
 
 use super::channel::{About, Mode};
 use super::confirms::Fingerprint;
-use super::consumers::{ConsumerState, Item};
+use super::consumers::{ConsumerState, Item, OVERHEAD};
 use super::content::{Assembly, Delivery, Head, Incoming, Returned};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, DeliveryTag, Event, Next, Reply};
 use crate::error::{Error, ErrorKind};
 use crate::method::reply_code::ReplyCode;
-
-/// Returned messages that wait on a channel before anybody has asked for them.
-const UNREAD_RETURNS: usize = 1024;
 
 impl Connection {
     /// A message is complete.
@@ -57,8 +54,9 @@ impl Connection {
         }
         let tag = DeliveryTag { value: delivery_tag, channel: id, epoch: channel.epoch };
         if consumer.released || consumer.is_flooded(closing, limit) {
-            let no_ack = consumer.no_ack;
-            if !no_ack {
+            if consumer.no_ack {
+                self.stats.deliveries_discarded += 1;
+            } else {
                 self.requeue(tag);
             }
             return Ok(());
@@ -130,11 +128,16 @@ impl Connection {
     /// A returned message that belongs to no confirm that somebody waits for.
     pub(super) fn queue_return(&mut self, id: ChannelId, message: Returned) {
         let Some(channel) = self.channels.get_mut(id) else { return };
-        if channel.returns.len() >= UNREAD_RETURNS && !channel.returns_read {
-            channel.returns.pop_front();
+        channel.returns_bytes += OVERHEAD + message.weight();
+        channel.returns.push_back(message);
+        // The newest is kept, whatever its size.
+        while channel.returns_bytes > self.config.limits.receive_buffer
+            && channel.returns.len() > 1
+            && let Some(oldest) = channel.returns.pop_front()
+        {
+            channel.returns_bytes -= OVERHEAD + oldest.weight();
             self.stats.returns_dropped += 1;
         }
-        channel.returns.push_back(message);
         if std::mem::take(&mut channel.returns_watched) {
             self.events.push_back(Event::Returned(id));
         }
@@ -176,8 +179,8 @@ impl Connection {
     /// Why the channel is closed, once all returned messages have been taken.
     pub fn next_return(&mut self, id: ChannelId) -> Result<Option<Returned>, Error> {
         let channel = self.channels.get_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
-        channel.returns_read = true;
         if let Some(message) = channel.returns.pop_front() {
+            channel.returns_bytes -= OVERHEAD + message.weight();
             return Ok(Some(message));
         }
         channel.check_open()?;

@@ -19,9 +19,9 @@ impl Connection {
     pub fn close(&mut self, code: ReplyCode, text: &str) -> RequestId {
         let request = self.calls.insert("connection.close", None);
         match &self.phase {
-            Phase::Closed(_) => {
-                let error = self.not_open();
-                self.resolve(request, Err(error));
+            Phase::Closed(result) => {
+                let result = result.clone().map(|()| Reply::Done);
+                self.resolve(request, result);
             }
             phase if phase.is_handshake() => {
                 self.closers.push(request);

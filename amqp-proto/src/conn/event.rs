@@ -55,9 +55,9 @@ pub enum Reply {
     Consuming(ConsumerId),
 }
 
-/// What became of a confirmed publish.
+/// What became of a confirmed publish: one of these four, and never a guess.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
+#[must_use = "only an acked message is the broker's"]
 pub enum Outcome {
     /// The broker has taken responsibility for the message. A message that was not mandatory is also acked when no
     /// queue took it.

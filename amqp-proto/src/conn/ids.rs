@@ -1,4 +1,4 @@
-//! The names by which handles know what belongs to them: dense indices with a generation, never wire numbers.
+//! The names by which handles know what belongs to them: dense indices, never wire numbers.
 
 /// A channel of a connection. It stays valid, and stays this channel, until
 /// [`release_channel`](super::Connection::release_channel); the number on the wire may be reused before that.
@@ -32,7 +32,8 @@ impl RequestId {
     }
 }
 
-/// A confirmed publish whose outcome somebody waits for. Its owner ends it by
+/// A confirmed publish whose outcome somebody waits for. It has no generation, as it is made for every publish: once it
+/// is ended it must not be used again. Its owner ends it by
 /// [`take_outcome`](super::Connection::take_outcome) or [`abandon_confirm`](super::Connection::abandon_confirm).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConfirmId {

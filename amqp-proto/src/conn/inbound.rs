@@ -87,7 +87,7 @@ impl Connection {
             Some(when) => format!("the peer closed the socket {when}"),
             None => "the peer closed the socket unexpectedly".to_owned(),
         };
-        self.lost(std::io::ErrorKind::UnexpectedEof, text);
+        self.lost(std::io::ErrorKind::UnexpectedEof, &text);
     }
 
     /// The socket failed.
@@ -96,7 +96,7 @@ impl Connection {
             Some(when) => format!("{error} {when}"),
             None => error.to_string(),
         };
-        self.lost(error.kind(), text);
+        self.lost(error.kind(), &text);
     }
 
     /// When in the handshake this is, and what it may mean if the peer hangs up then: brokers often do not say.
@@ -117,10 +117,11 @@ impl Connection {
     /// Whoever drove the connection has stopped before its end: its runtime was shut down, for example. Nothing happens
     /// if it has ended.
     pub fn handle_driver_gone(&mut self) {
-        self.lost(std::io::ErrorKind::ConnectionAborted, "the task that drove the connection was dropped".to_owned());
+        self.lost(std::io::ErrorKind::ConnectionAborted, "the task that drove it was dropped");
     }
 
-    fn lost(&mut self, kind: std::io::ErrorKind, text: String) {
+    fn lost(&mut self, kind: std::io::ErrorKind, text: &str) {
+        let text = format!("connection lost: {text}");
         let error = Error::new(ErrorKind::ConnectionLost { kind, text });
         match self.phase {
             Phase::Closing => self.gone_while_closing(error),

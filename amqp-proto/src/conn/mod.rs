@@ -169,8 +169,12 @@ pub struct Connection {
 pub struct Stats {
     /// Settlements of deliveries of an earlier epoch: nothing was sent for them.
     pub stale_settlements: u64,
-    /// Returned messages thrown away because nobody reads them: more than 1024 on a channel.
+    /// Returned messages thrown away, the oldest first, because nobody reads them: more of them on a channel than
+    /// [`Limits::receive_buffer`](crate::config::Limits) allows.
     pub returns_dropped: u64,
+    /// Deliveries without acks that came for a consumer that was dropped, or was cancelled with more on the way than
+    /// twice [`Limits::receive_buffer`](crate::config::Limits).
+    pub deliveries_discarded: u64,
 }
 
 impl Connection {
@@ -179,7 +183,7 @@ impl Connection {
     #[must_use]
     pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         let mut calls = Calls::default();
-        let opened = calls.insert("connection.open", None);
+        let opened = calls.insert("connecting", None);
         let mut out = Outbound::new();
         out.tail().extend_from_slice(&PROTOCOL_HEADER);
         Self {
@@ -274,6 +278,13 @@ impl Connection {
         self.turn || self.has_outbound()
     }
 
+    /// Whether the driver has something to do that is not output: deadlines to begin, for example.
+    #[must_use]
+    #[inline]
+    pub fn wants_arming(&self) -> bool {
+        self.turn
+    }
+
     /// Swaps what waits to be written into `outbound`, which must be empty: write it, then take the next.
     pub fn take_outbound(&mut self, outbound: &mut Outbound) {
         if !outbound.is_empty() {
@@ -340,7 +351,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_read(&self) -> bool {
-        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer || self.is_closing())
+        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
     }
 
     /// Whether it has ended: what is left is to be written, then the socket shut down.

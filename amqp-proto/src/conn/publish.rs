@@ -103,7 +103,7 @@ impl Connection {
 
     #[inline]
     fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, watched: bool) -> Result<Option<ConfirmId>, Error> {
-        let room = self.out.len() + self.in_flight < self.config.limits.publish_buffer && self.blocked.is_none();
+        let room = self.out.len() + self.in_flight < self.publish_limit() && self.blocked.is_none();
         let channel = self.usable(id).map_err(during_publish)?;
         if !room || channel.backlog.is_some() || channel.stopped {
             return Err(full());
@@ -131,6 +131,7 @@ impl Connection {
         });
         if window.is_armed() {
             self.unarmed.push(id);
+            self.turn = true;
         }
         window.push(waiter, fingerprint);
         Ok(waiter)
@@ -238,6 +239,12 @@ impl Connection {
         }
     }
 
+    /// The bytes that may wait to be written: a limit of 0 would let nothing through.
+    #[inline]
+    fn publish_limit(&self) -> usize {
+        self.config.limits.publish_buffer.max(1)
+    }
+
     // ---- room --------------------------------------------------------------------------------------------------
 
     /// Whether a publish on this channel would be queued now. Also true where it would fail at once.
@@ -246,7 +253,7 @@ impl Connection {
         if !self.is_open() {
             return true;
         }
-        let room = self.out.len() + self.in_flight < self.config.limits.publish_buffer && self.blocked.is_none();
+        let room = self.out.len() + self.in_flight < self.publish_limit() && self.blocked.is_none();
         match self.channels.get(id) {
             Some(channel) if channel.check_open().is_ok() => room && channel.backlog.is_none() && !channel.stopped,
             _ => true,
@@ -272,7 +279,7 @@ impl Connection {
     /// Tells those who wait for room, if there is some.
     #[inline]
     pub(super) fn resolve_room(&mut self) {
-        if !self.room_waiters.is_empty() && self.out.len() + self.in_flight <= self.config.limits.publish_buffer / 2 {
+        if !self.room_waiters.is_empty() && self.out.len() + self.in_flight <= self.publish_limit() / 2 {
             let waiters = std::mem::take(&mut self.room_waiters);
             let (ready, waiting) = waiters.into_iter().partition(|(_, id)| self.can_publish(*id));
             self.room_waiters = waiting;

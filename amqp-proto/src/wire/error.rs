@@ -114,7 +114,7 @@ impl std::error::Error for DecodeError {
 #[non_exhaustive]
 pub enum EncodeError {
     /// A name or other short string is longer than 255 bytes.
-    #[error("a short string of {len} bytes, at most 255 are possible")]
+    #[error("a name or other short text has {len} bytes, at most 255 are possible")]
     ShortStringTooLong {
         /// Its length in bytes.
         len: usize,

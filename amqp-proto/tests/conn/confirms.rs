@@ -428,14 +428,24 @@ fn a19_without_confirms_returns_are_a_stream() {
 
 #[test]
 fn unread_returns_are_bounded_and_what_goes_is_counted() {
-    let mut peer = Peer::open();
+    let mut peer = Peer::open_with(quiet().receive_buffer(10_000), TUNE);
     let channel = peer.channel();
-    for number in 0..1034u32 {
-        peer.send_message(1, returned("", "key"), &Properties::new(), &number.to_be_bytes());
+    // Also after somebody has looked once.
+    assert!(peer.connection.next_return(channel).unwrap().is_none());
+    let body = [0; 2000];
+    for number in 0..100u8 {
+        peer.send_message(1, returned("", "key"), &Properties::new(), &[&[number], &body[..]].concat());
     }
-    assert_eq!(peer.connection.stats().returns_dropped, 10);
-    let first = peer.connection.next_return(channel).unwrap().unwrap();
-    assert_eq!(first.body(), &10u32.to_be_bytes());
+    let dropped = peer.connection.stats().returns_dropped;
+    assert_eq!(dropped, 96);
+    for number in 96..100 {
+        let message = peer.connection.next_return(channel).unwrap().unwrap();
+        assert_eq!(message.body().to_vec()[0], number);
+    }
+    assert!(peer.connection.next_return(channel).unwrap().is_none());
+    // A single one larger than the bound is not lost.
+    peer.send_message(1, returned("", "key"), &Properties::new(), &[0; 20_000]);
+    assert_eq!(peer.connection.next_return(channel).unwrap().unwrap().body().len(), 20_000);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn failed(peer: &mut Peer, sent: &[&str]) -> Error {
     assert!(peer.connection.is_finished() && !peer.connection.is_open());
     let opened = peer.connection.opened();
     let error = peer.error(opened);
-    assert_eq!(error.operation(), Some("connection.open"));
+    assert_eq!(error.operation(), Some("connecting"));
     assert!(peer.events.iter().any(|event| matches!(event, Event::Closed)));
     peer.advance(seconds(3600));
     peer.expect_nothing();

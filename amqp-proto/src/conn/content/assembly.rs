@@ -39,6 +39,10 @@ pub(in crate::conn) struct Envelope {
 }
 
 impl Envelope {
+    pub(in crate::conn) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(in crate::conn) fn name(&self, span: Span) -> &str {
         // Whether it is UTF-8 was checked when the message was complete: `Envelope::bad_name`.
         std::str::from_utf8(self.span(span)).unwrap_or_default()

@@ -21,6 +21,14 @@ pub(in crate::conn) enum Payload {
 }
 
 impl Payload {
+    pub(in crate::conn) fn len(&self) -> usize {
+        match self {
+            Self::Inline => 0,
+            Self::One(body) => body.len(),
+            Self::Many(chunks) => chunks.iter().map(Bytes::len).sum(),
+        }
+    }
+
     pub(in crate::conn) fn push(&mut self, chunk: Bytes) {
         match self {
             Self::Inline => *self = Self::One(chunk),

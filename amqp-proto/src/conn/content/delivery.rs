@@ -87,6 +87,11 @@ impl Delivery {
         Body::new(self.envelope.inline_body(), &self.payload)
     }
 
+    /// The bytes that it holds.
+    pub(in crate::conn) fn weight(&self) -> usize {
+        self.envelope.len() + self.payload.len()
+    }
+
     /// The body as it is worth keeping: see [`Body::to_bytes`].
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
@@ -118,6 +123,11 @@ pub struct Returned {
 }
 
 impl Returned {
+    /// The bytes that it holds.
+    pub(in crate::conn) fn weight(&self) -> usize {
+        self.envelope.len() + self.payload.len()
+    }
+
     /// Why: 312, no route.
     #[must_use]
     pub fn reply_code(&self) -> ReplyCode {
