@@ -20,6 +20,7 @@ cases! {
     a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state,
     a_peer_that_does_not_accept_is_a_time_out_of_connecting,
     a_silent_host_is_followed_by_the_next,
+    a_host_that_refuses_for_now_is_followed_by_the_next,
     another_version_of_the_protocol_is_an_error_that_says_so,
     another_protocol_altogether_is_an_error,
     a_peer_that_hangs_up_during_authentication_may_mean_the_credentials,
@@ -151,6 +152,24 @@ async fn a_silent_host_is_followed_by_the_next(context: Context) -> Result {
     let hosts = addresses.map(|address| (address.ip().to_string(), address.port()));
     let connection = connect(named(&context, "amqp://localhost").hosts(hosts).handshake_timeout(BRIEF)).await?;
     silent.finish()?;
+    Ok(connection.close().await?)
+}
+
+async fn a_host_that_refuses_for_now_is_followed_by_the_next(context: Context) -> Result {
+    let starting = Peer::start(|server| {
+        let mut wire = server.accept()?;
+        start(&mut wire)?;
+        tune(&mut wire, 131_072)?;
+        wire.expect_method(id::CONNECTION_TUNE_OK)?;
+        wire.expect_method(id::CONNECTION_OPEN)?;
+        close(&mut wire, 541, "the virtual host is down")?;
+        wire.expect_method(id::CONNECTION_CLOSE_OK)?;
+        wire.expect_end().map(|_| ())
+    })?;
+    let addresses = [starting.address(), context.address()];
+    let hosts = addresses.map(|address| (address.ip().to_string(), address.port()));
+    let connection = connect(named(&context, "amqp://localhost").hosts(hosts)).await?;
+    starting.finish()?;
     Ok(connection.close().await?)
 }
 

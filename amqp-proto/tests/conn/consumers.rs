@@ -695,6 +695,21 @@ fn paused(consume: &Consume<'_>) -> (Peer, ChannelId, amqp_proto::conn::Consumer
 }
 
 #[test]
+fn f35_what_counts_is_all_that_a_delivery_holds_not_its_body_alone() {
+    let mut peer = Peer::open_with(quiet().receive_buffer(10_000), TUNE);
+    let channel = peer.channel();
+    let consumer = peer.consumer(channel, &consume_no_ack("c"));
+    let mut properties = Properties::new();
+    properties.insert_header("padding", "x".repeat(6000)).unwrap();
+    peer.send_message(1, deliver("c", 1), &properties, b"small");
+    assert!(peer.connection.wants_read());
+    peer.send_message(1, deliver("c", 2), &properties, b"small");
+    assert!(!peer.connection.wants_read());
+    peer.next(consumer);
+    assert!(peer.connection.wants_read());
+}
+
+#[test]
 fn f35_pitfall_unbounded_queues_grow_until_the_process_dies() {
     for consume in [consume_no_ack("c"), Consume { prefetch: Some(0), ..consume("c") }] {
         let (mut peer, channel, consumer) = paused(&consume);
