@@ -1,12 +1,13 @@
 //! The same on async-std: its executor runs the connections, and smol's is not started.
 //!
 //! ```no_run
-//! #[async_std::main]
-//! async fn main() -> Result<(), amqp_smol::Error> {
-//!     let connection = amqp_smol::async_std::connect("amqp://localhost").await?;
-//!     let channel = connection.channel().await?;
-//!     channel.publish("", "hello", "Hello, async-std!").await?;
-//!     connection.close().await
+//! fn main() -> Result<(), amqp_smol::Error> {
+//!     async_std::task::block_on(async {
+//!         let connection = amqp_smol::async_std::connect("amqp://localhost").await?;
+//!         let channel = connection.channel().await?;
+//!         channel.publish("", "hello", "Hello, async-std!").await?;
+//!         connection.close().await
+//!     })
 //! }
 //! ```
 //!

@@ -30,5 +30,5 @@ mod facade {
 }
 
 fn main() -> ExitCode {
-    conformance::suite::run("amqp-smol on async-std", facade::block_on, suite::cases())
+    conformance::suite::run("async-std", facade::block_on, suite::cases())
 }
