@@ -48,16 +48,15 @@ pub async fn attach(runtime: Arc<dyn Runtime>, io: Box<dyn Io>, config: Config) 
     let shared = Shared::new(config, runtime.now(), runtime.seed());
     let link = Link::new(Arc::clone(&shared));
     let opened = shared.lock().conn.opened();
-    // Made before the task: a runtime that is shut down may drop it unpolled.
-    let end = EndOnDrop(Arc::clone(&shared));
-    runtime.spawn(Box::pin(drive(end, shared, io, Arc::clone(&runtime))));
+    runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
     Ok(Connection::new(link))
 }
 
-/// The task that carries a connection from its first byte to its last.
-async fn drive(_end: EndOnDrop, shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
-    Session::new(shared, io, runtime).await;
+/// The task that carries a connection from its first byte to its last. The guard comes from outside, so that it is there
+/// even if the task is dropped before it was ever polled.
+async fn drive(end: EndOnDrop, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
+    Session::new(Arc::clone(&end.0), io, runtime).await;
 }
 
 /// Ends the connection for all its handles when the task is gone, also when the runtime was shut down below it or the

@@ -1,0 +1,58 @@
+//! The same on async-std: its executor runs the connections, and smol's is not started.
+//!
+//! ```no_run
+//! fn main() -> Result<(), amqp_smol::Error> {
+//!     async_std::task::block_on(async {
+//!         let connection = amqp_smol::async_std::connect("amqp://localhost").await?;
+//!         let channel = connection.channel().await?;
+//!         channel.publish("", "hello", "Hello, async-std!").await?;
+//!         connection.close().await
+//!     })
+//! }
+//! ```
+//!
+//! With `default-features = false, features = ["async-std"]` smol is no dependency either.
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+#[doc(no_inline)]
+pub use amqp_api::*;
+
+use crate::spawner::Spawner;
+
+/// Connects to a broker: by a URI, or by a [`Config`]. Its task runs on async-std's executor.
+///
+/// # Errors
+///
+/// Those of [`connect_on`](crate::connect_on).
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
+    crate::connect_on(Spawner::async_std(), config).await
+}
+
+/// Makes a connection over a stream that is connected already. Its task runs on async-std's executor.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = async_std::net::TcpStream::connect("localhost:5672").await?;
+/// let connection = amqp_smol::async_std::connect_with(stream, "amqp://guest:guest@localhost").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`connect_with_on`](crate::connect_with_on).
+///
+/// # Cancel safety
+///
+/// Dropped, it closes the connection.
+pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    crate::connect_with_on(Spawner::async_std(), stream, config).await
+}

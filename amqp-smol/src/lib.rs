@@ -1,0 +1,182 @@
+//! An AMQP 0-9-1 client for smol and async-std: for RabbitMQ, and whatever else speaks that protocol.
+//!
+//! ```no_run
+//! use amqp_smol::{Exchange, Message, Queue};
+//!
+//! # #[cfg(feature = "smol")]
+//! fn main() -> Result<(), amqp_smol::Error> {
+//!     smol::block_on(async {
+//!         let connection = amqp_smol::connect("amqp://localhost").await?;
+//!         let channel = connection.channel().await?;
+//!
+//!         channel.exchange_declare(Exchange::topic("events")).await?;
+//!         channel.queue_declare("hello").await?; // durable, classic
+//!         channel.queue_declare(Queue::quorum("orders").dead_letter_exchange("dead").delivery_limit(5)).await?;
+//!         channel.queue_bind("orders", "events", "order.*").await?;
+//!
+//!         channel.publish("events", "order.created", "hello").await?; // in the write buffer; waits for room
+//!         let publisher = connection.publisher().await?; // a channel in confirm mode
+//!         publisher.publish("events", "order.created", Message::new("hello").header("trace", 17)).await?;
+//!         let confirm = publisher.send("events", "order.created", "hello").await?;
+//!         confirm.await?; // pipelined
+//!
+//!         let mut consumer = channel.consume("orders").await?; // a Stream
+//!         while let Some(delivery) = consumer.next().await {
+//!             let delivery = delivery?;
+//!             println!("{:?}", delivery.body());
+//!             delivery.ack()?; // queued, never blocks, consumes the delivery
+//!         }
+//!         connection.close().await
+//!     })
+//! }
+//! # #[cfg(not(feature = "smol"))]
+//! # fn main() {}
+//! ```
+//!
+//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. All handles are `Clone` and can be used
+//!   from many tasks, but for a consumer, which is a stream of its own.
+//! - Every request is queued when its method is called; the [`Call`] that is returned awaits the reply.
+//! - Every wait has a deadline: [`Connection`] has the table. Only the next delivery has none.
+//! - Every future can be dropped: its documentation says under "Cancel safety" what that means.
+//! - Every [`Error`] says what happened, who erred, and whether trying again can help.
+//!
+//! # Where it runs
+//!
+//! One task per connection reads, writes and keeps the heartbeats, and ends with the connection. Sockets and timers are
+//! async-io's, which keeps a thread of its own for them. Handles can be awaited in any task, of any executor. Where the
+//! connection's task runs is the caller's choice:
+//!
+//! | function | the task runs on | feature |
+//! |---|---|---|
+//! | `connect`, `connect_with` | smol's global executor, started when first used | `smol`, a default |
+//! | [`connect_on`], [`connect_with_on`] | an [`Executor`] of one's own, or another [`Spawner`] | |
+//! | `async_std::connect`, `async_std::connect_with` | async-std's executor | `async-std` |
+//!
+//! Each feature only adds; with `default-features = false` smol is no dependency.
+
+#[cfg(feature = "async-std")]
+pub mod async_std;
+mod io;
+mod runtime;
+mod spawner;
+mod tcp;
+
+use std::sync::Arc;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+#[doc(inline)]
+pub use amqp_api::*;
+pub use async_executor::Executor;
+
+use self::io::Stream;
+use self::runtime::AsyncIo;
+pub use self::spawner::Spawner;
+
+/// Connects to a broker: by a URI, or by a [`Config`]. Its task runs on smol's global executor.
+///
+/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_smol::Error> {
+/// use amqp_smol::Config;
+///
+/// let connection = amqp_smol::connect("amqp://guest:guest@localhost:5672/%2f?heartbeat=20").await?;
+/// let other = amqp_smol::connect(Config::new("localhost").connection_name("importer")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
+/// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
+/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(feature = "smol")]
+pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
+    connect_on(Spawner::smol(), config).await
+}
+
+/// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
+/// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
+/// Its task runs on smol's global executor.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = smol::net::TcpStream::connect("localhost:5672").await?;
+/// let connection = amqp_smol::connect_with(stream, "amqp://guest:guest@localhost").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`connect`], but for those of finding and reaching a host.
+///
+/// # Cancel safety
+///
+/// Dropped, it closes the connection.
+#[cfg(feature = "smol")]
+pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    connect_with_on(Spawner::smol(), stream, config).await
+}
+
+/// Connects to a broker, with the connection's task on an executor of one's own. Somebody has to run that; when it is
+/// dropped, the connection is lost.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use amqp_smol::Executor;
+///
+/// # fn main() -> Result<(), amqp_smol::Error> {
+/// let executor = Arc::new(Executor::new());
+/// async_io::block_on(executor.run(async {
+///     let connection = amqp_smol::connect_on(&executor, "amqp://localhost").await?;
+///     connection.close().await
+/// }))
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
+/// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
+/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+pub async fn connect_on(spawner: impl Into<Spawner>, config: impl IntoConfig) -> Result<Connection, Error> {
+    let config = config.into_config()?;
+    driver::connect(Arc::new(AsyncIo(spawner.into())), config).await
+}
+
+/// Makes a connection over a stream that is connected already, with its task on an executor of one's own. Of the
+/// configuration, the hosts, the TLS and TCP options and the connect time-out are not used.
+///
+/// # Errors
+///
+/// As [`connect_on`], but for those of finding and reaching a host.
+///
+/// # Cancel safety
+///
+/// Dropped, it closes the connection.
+pub async fn connect_with_on<S>(
+    spawner: impl Into<Spawner>,
+    stream: S,
+    config: impl IntoConfig,
+) -> Result<Connection, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let config = config.into_config()?;
+    driver::attach(Arc::new(AsyncIo(spawner.into())), Box::new(Stream::new(stream)), config).await
+}
