@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     let published = confirms.len();
     let mut confirmed = 0;
     for confirm in confirms {
-        confirm.await?;
+        confirm.wait().await?;
         confirmed += 1;
     }
     println!("published {published} messages, the broker has confirmed {confirmed}, in {:.1?}", start.elapsed());
