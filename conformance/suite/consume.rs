@@ -90,7 +90,7 @@ async fn a7_large_messages_arrive_whole(context: Context) -> Result {
     for (seed, size) in (0..).zip(sizes) {
         channel.publish("", &queue, pattern(size, seed)).await?;
         // And borrowed, which takes another way through the write buffer.
-        channel.publish("", &queue, pattern(size, seed)).await?;
+        channel.publish("", &queue, &pattern(size, seed)).await?;
     }
     for (seed, size) in (0..).zip(sizes) {
         for _ in 0..2 {

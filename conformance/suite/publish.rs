@@ -237,7 +237,7 @@ async fn messages_of_one_channel_stay_in_their_order_whatever_their_size(context
         if number % 2 == 0 {
             channel.publish("", &queue, body(number)).await?;
         } else {
-            channel.publish("", &queue, body(number)).await?;
+            channel.publish("", &queue, &body(number)).await?;
         }
     }
     await_queue(context.node(), &queue, "all messages", |queue| queue.messages == 110);
