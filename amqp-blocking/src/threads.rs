@@ -20,6 +20,9 @@ use crate::reactor::Reactor;
 /// How long dropping the last handle waits.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// How much longer than its deadline a thread may try to connect.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What one call of `connect` has of threads.
 pub(crate) struct Threads {
     connect_timeout: Duration,
@@ -97,7 +100,8 @@ impl Runtime for Threads {
 
     fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let (address, options) = (address.clone(), *options);
-        let deadline = Instant::now().checked_add(self.connect_timeout);
+        // Whoever waits for it gives up before, and says so. This only ends the thread.
+        let deadline = Instant::now().checked_add(self.connect_timeout.saturating_add(GRACE));
         self.start(move || Socket::Tcp(connect_tcp(&address, &options, deadline)?).register())
     }
 }

@@ -56,7 +56,7 @@ async fn frames_are_at_most(context: Context, limit: usize) -> Result {
     for size in sizes {
         // Borrowed, owned, and with a header that fills its frame as well.
         publisher.publish("", &queue, &body(size)).await?;
-        publisher.publish("", &queue, &body(size)).await?;
+        publisher.publish("", &queue, body(size)).await?;
         let full = FieldValue::Bytes(vec![7; limit - 8 - 14 - 1 - 4 - 2 - 5]);
         publisher.publish("", &queue, Message::new(body(size)).header("k", full)).await?;
         for _ in 0..3 {
