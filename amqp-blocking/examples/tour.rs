@@ -1,7 +1,7 @@
 //! A tour of the client, against a broker at `AMQP_URL` (default `amqp://localhost`): a queue, a thousand messages with
 //! confirms, the same thousand consumed and acked, and a clean close.
 //!
-//! `cargo run -p amqp-blocking --example tour-blocking`
+//! `cargo run --release -p amqp-blocking --example tour-blocking`
 
 use std::time::Instant;
 

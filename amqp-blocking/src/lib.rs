@@ -28,11 +28,12 @@
 //! }
 //! ```
 //!
-//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. All handles are `Clone` and can be used
-//!   from many threads at once, but for a consumer, which is an iterator of its own.
+//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
+//!   from many threads at once, but for the iterators: [`Consumer`] and [`Returns`].
+//! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.
 //! - A call blocks the thread that makes it, until the reply has come; other threads go on meanwhile.
-//! - Every wait has a deadline: [`Connection`] has the table. Only the next delivery has none, unless it is asked for by
-//!   [`Consumer::recv_timeout`].
+//! - Every wait for the broker's answer has a deadline: [`Connection`] has the table. The next delivery, the next
+//!   returned message and the end of the connection may never come, and have none; [`Consumer::recv_timeout`] has one.
 //! - Every [`Error`] says what happened, who erred, and whether trying again can help.
 //! - The last handle that is dropped waits up to 5 s until what was accepted has been sent and the connection is closed.
 //!
@@ -58,8 +59,8 @@ pub use amqp_api::{
     Acker, Address, Binding, Body, BodyReader, CloseReason, Config, ConfigError, Consume, Credentials, Delivery,
     DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat, IntoConfig,
     LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError,
-    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, TableRef, TcpOptions, TimeoutReason,
-    Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
+    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, TableRef, Tag, TcpOptions,
+    TimeoutReason, Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
 };
 
 use self::handles::Wrap;

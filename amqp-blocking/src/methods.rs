@@ -69,6 +69,9 @@ handles! {
         /// What the broker said of itself: `product`, `version`, `capabilities` …
         #[must_use]
         [] fn server_properties(&self) -> FieldTable;
+        /// What was dropped on purpose, counted.
+        #[must_use]
+        [] fn stats(&self) -> Stats;
         /// The reason for which the broker does not take publishes at present, if it said so.
         #[must_use]
         [] fn blocked(&self) -> Option<String>;
@@ -223,11 +226,11 @@ handles! {
         /// Acks by tag, and with `multiple` all deliveries up to it (tag 0: all).
         /// [`Delivery::ack`](crate::Delivery::ack) is the safe way: an unknown tag closes the channel with 406. It does
         /// not wait.
-        [] fn ack(&self, delivery_tag: u64, multiple: bool) -> Result<(), Error>;
+        [] fn ack(&self, delivery_tag: impl Into<Tag>, multiple: bool) -> Result<(), Error>;
         /// Refuses by tag, and with `multiple` all deliveries up to it (tag 0: all): see [`ack`](Self::ack).
-        [] fn nack(&self, delivery_tag: u64, multiple: bool, requeue: bool) -> Result<(), Error>;
+        [] fn nack(&self, delivery_tag: impl Into<Tag>, multiple: bool, requeue: bool) -> Result<(), Error>;
         /// Rejects by tag: see [`ack`](Self::ack).
-        [] fn reject(&self, delivery_tag: u64, requeue: bool) -> Result<(), Error>;
+        [] fn reject(&self, delivery_tag: impl Into<Tag>, requeue: bool) -> Result<(), Error>;
         /// Asks for all unsettled deliveries again: they are requeued, and their tags are void. Without `requeue` they
         /// would come to the same consumers; RabbitMQ refuses that with 540.
         [wait] fn recover(&self, requeue: bool) -> Result<(), Error>;
