@@ -54,6 +54,19 @@ impl Confirm {
         poll_fn(|cx| self.poll_outcome(cx)).await
     }
 
+    /// Waits until the broker has taken responsibility: the same as awaiting the confirm itself.
+    ///
+    /// # Errors
+    ///
+    /// Any other outcome: see [`Confirm`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future discards the outcome.
+    pub async fn wait(self) -> Result<(), Error> {
+        self.await
+    }
+
     #[inline]
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let Some(id) = self.id else { return Poll::Pending };

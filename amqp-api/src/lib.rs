@@ -1,6 +1,7 @@
 //! The handles of an AMQP 0-9-1 client and the driver that carries them, for any runtime.
 //!
-//! Use an adapter: amqp-tokio. It re-exports everything from here, and adds the sockets, timers and tasks.
+//! Use an adapter: amqp-tokio or amqp-blocking. It re-exports everything from here, and adds the sockets, timers and
+//! tasks.
 //!
 //! | module | job |
 //! |---|---|

@@ -262,7 +262,7 @@ async fn a15_a_consumer_without_acks_that_is_dropped_unread_does_not_stop_calls(
     }
     // Nothing but the buffer bounds it: reading pauses until somebody takes a delivery, or until it goes.
     let mut unread = channel.consume(Consume::new(&queue).no_ack()).await?;
-    let call = channel.queue_declare(Queue::server_named());
+    let call = spawn(async move { channel.queue_declare(Queue::server_named()).await });
     for _ in 0..10 {
         assert_eq!(unread.next().await.expect("a delivery")?.body().len(), 100_000);
     }

@@ -1,11 +1,13 @@
 //! What goes over the wire: how long frames are, and in which order.
 
+use std::time::Duration;
+
 use conformance::proxy::{Direction, Proxy};
 use conformance::raw::{Frame, id};
 use conformance::recorder::Recorder;
 use conformance::{Context, Options, cases};
 
-use crate::facade::{Connection, ErrorKind, FieldValue, Get, Message, Queue, connect, spawn};
+use crate::facade::{Connection, ErrorKind, FieldValue, Get, Message, Queue, connect, sleep, spawn};
 use crate::suite::support::{Result, named, version};
 
 cases! {
@@ -174,14 +176,20 @@ async fn a_publish_is_not_interrupted_by_what_its_channel_sends_next(context: Co
     let held = channel.consume(&queue).await?.next().await.expect("a delivery")?;
     let before = recorder.frames_to(Direction::ToBroker).len();
     proxy.stall(Direction::ToBroker);
-    // A body that leaves in parts, and behind it an ack, a call and the channel's close.
+    // A body that leaves in parts, and behind it an ack, a call and the channel's close. A blocking adapter's call waits
+    // for its reply before the close is asked for, so somebody else lets it go on.
     channel.publish("", &queue, vec![1; 3 << 20]).await?;
     held.ack()?;
+    let resuming = spawn(async move {
+        sleep(Duration::from_millis(100)).await;
+        proxy.resume();
+        proxy
+    });
     let call = channel.queue_declare(Queue::exclusive(&queue).passive());
     let close = channel.close();
-    proxy.resume();
     call.await?;
     close.await?;
+    let _proxy = resuming.await;
     let sent = &recorder.frames_to(Direction::ToBroker)[before..];
     let start = sent.iter().position(|frame| frame.method_id() == Some(id::BASIC_PUBLISH)).expect("the publish");
     let content = &sent[start + 1..];

@@ -1,0 +1,204 @@
+//! The handles: amqp-api's, whose futures are waited for by the thread that calls. The macro makes them from the list in
+//! `methods.rs`; below it stands what is more than a forwarder.
+
+use std::error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use amqp_api::{
+    Binding, Consume, Delivery, Error, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome, Qos, Queue,
+    QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+};
+
+use crate::park::{block_on, block_on_until};
+use crate::threads::Lifeline;
+
+/// Makes a handle of one of amqp-api's.
+pub(crate) trait Wrap<T> {
+    fn wrap(inner: T, lifeline: &Arc<Lifeline>) -> Self;
+}
+
+impl<T, H: Wrap<T>> Wrap<Result<T, Error>> for Result<H, Error> {
+    fn wrap(inner: Result<T, Error>, lifeline: &Arc<Lifeline>) -> Self {
+        inner.map(|inner| H::wrap(inner, lifeline))
+    }
+}
+
+/// What a handle holds besides its inner one, and drops after it.
+trait Keep<T> {
+    fn keep(inner: &T, lifeline: &Arc<Lifeline>) -> Self;
+}
+
+impl<T> Keep<T> for Arc<Lifeline> {
+    fn keep(_: &T, lifeline: &Arc<Lifeline>) -> Self {
+        Arc::clone(lifeline)
+    }
+}
+
+impl Keep<amqp_api::Consumer> for Channel {
+    fn keep(inner: &amqp_api::Consumer, lifeline: &Arc<Lifeline>) -> Self {
+        Self::wrap(inner.channel().clone(), lifeline)
+    }
+}
+
+/// It does not keep the connection open.
+struct Nothing;
+
+impl<T> Keep<T> for Nothing {
+    fn keep(_: &T, _: &Arc<Lifeline>) -> Self {
+        Self
+    }
+}
+
+macro_rules! handles {
+    ($(
+        $(#[$about:meta])*
+        $handle:ident, kept by $keep:ty {
+            $(
+                $(#[$doc:meta])*
+                [$($how:ident)*] fn $method:ident $(<$life:lifetime>)? ($($arguments:tt)*) -> $output:ty;
+            )*
+        }
+    )*) => {$(
+        $(#[$about])*
+        pub struct $handle {
+            inner: amqp_api::$handle,
+            #[allow(dead_code, reason = "some are only held")]
+            keep: $keep,
+        }
+
+        impl Wrap<amqp_api::$handle> for $handle {
+            fn wrap(inner: amqp_api::$handle, lifeline: &Arc<Lifeline>) -> Self {
+                let keep = Keep::keep(&inner, lifeline);
+                Self { inner, keep }
+            }
+        }
+
+        impl fmt::Debug for $handle {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        impl $handle {
+            $(forward! { [$($how)*] [$(#[$doc])*] $method [$(<$life>)?] ($($arguments)*) $output })*
+        }
+    )*};
+}
+
+/// A method, by how it takes the handle.
+macro_rules! forward {
+    ($how:tt [$($doc:tt)*] $method:ident [$($life:tt)*] (&$self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
+        $($doc)*
+        pub fn $method $($life)* (&$self $(, $name: $type)*) -> $output {
+            answer!($how $self, $self.inner.$method($($name),*))
+        }
+    };
+    ($how:tt [$($doc:tt)*] $method:ident [] (&mut $self:ident) $output:ty) => {
+        $($doc)*
+        pub fn $method(&mut $self) -> $output {
+            answer!($how $self, $self.inner.$method())
+        }
+    };
+    ($how:tt [$($doc:tt)*] $method:ident [] ($self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
+        $($doc)*
+        pub fn $method($self $(, $name: $type)*) -> $output {
+            answer!($how $self, $self.inner.$method($($name),*))
+        }
+    };
+}
+
+/// What a method returns, by what it does to get it.
+macro_rules! answer {
+    ([] $self:ident, $call:expr) => {
+        $call
+    };
+    ([wait] $self:ident, $call:expr) => {
+        block_on($call)
+    };
+    ([wrap] $self:ident, $call:expr) => {
+        Wrap::wrap($call, &$self.keep)
+    };
+    ([wait wrap] $self:ident, $call:expr) => {
+        Wrap::wrap(block_on($call), &$self.keep)
+    };
+}
+
+include!("methods.rs");
+
+impl Consumer {
+    /// Its channel.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.keep
+    }
+
+    /// The next delivery, as [`next`](Iterator::next), if it comes in time. Nothing is lost by a time-out.
+    ///
+    /// ```no_run
+    /// # fn example(mut consumer: amqp_blocking::Consumer) -> Result<(), amqp_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// use amqp_blocking::Elapsed;
+    ///
+    /// loop {
+    ///     match consumer.recv_timeout(Duration::from_secs(1)) {
+    ///         Ok(Some(delivery)) => delivery?.ack()?,
+    ///         Ok(None) => break, // it was cancelled
+    ///         Err(Elapsed) => println!("nothing to do"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<Delivery, Error>>, Elapsed> {
+        block_on_until(self.inner.next(), Instant::now().checked_add(timeout)).ok_or(Elapsed)
+    }
+}
+
+impl Iterator for Consumer {
+    type Item = Result<Delivery, Error>;
+
+    /// The next delivery, when there is one; `None` when there will be none. It has no deadline.
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.inner.next())
+    }
+}
+
+impl Returns {
+    /// The next message that comes back, as [`next`](Iterator::next), if it does so in time. Nothing is lost by a
+    /// time-out.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed> {
+        block_on_until(self.inner.next(), Instant::now().checked_add(timeout)).ok_or(Elapsed)
+    }
+}
+
+impl Iterator for Returns {
+    type Item = Returned;
+
+    /// The next message that comes back; `None` when the channel has ended.
+    fn next(&mut self) -> Option<Returned> {
+        block_on(self.inner.next())
+    }
+}
+
+/// Nothing came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing came in time")
+    }
+}
+
+impl error::Error for Elapsed {}

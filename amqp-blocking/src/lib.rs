@@ -1,0 +1,170 @@
+//! An AMQP 0-9-1 client for plain threads: for RabbitMQ, and whatever else speaks that protocol.
+//!
+//! ```no_run
+//! use amqp_blocking::{Exchange, Message, Queue};
+//!
+//! fn main() -> Result<(), amqp_blocking::Error> {
+//!     let connection = amqp_blocking::connect("amqp://localhost")?;
+//!     let channel = connection.channel()?;
+//!
+//!     channel.exchange_declare(Exchange::topic("events"))?;
+//!     channel.queue_declare("hello")?; // durable, classic
+//!     channel.queue_declare(Queue::quorum("orders").dead_letter_exchange("dead").delivery_limit(5))?;
+//!     channel.queue_bind("orders", "events", "order.*")?;
+//!
+//!     channel.publish("events", "order.created", "hello")?; // in the write buffer; waits for room
+//!     let publisher = connection.publisher()?; // a channel in confirm mode
+//!     publisher.publish("events", "order.created", Message::new("hello").header("trace", 17))?;
+//!     let confirm = publisher.send("events", "order.created", "hello")?;
+//!     confirm.wait()?; // pipelined
+//!
+//!     let mut consumer = channel.consume("orders")?; // an Iterator
+//!     while let Some(delivery) = consumer.next() {
+//!         let delivery = delivery?;
+//!         println!("{:?}", delivery.body());
+//!         delivery.ack()?; // queued, never blocks, consumes the delivery
+//!     }
+//!     connection.close()
+//! }
+//! ```
+//!
+//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
+//!   from many threads at once, but for the iterators: [`Consumer`] and [`Returns`].
+//! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.
+//! - A call blocks the thread that makes it, until the reply has come; other threads go on meanwhile.
+//! - Every wait for the broker's answer has a deadline: [`Connection`] has the table. The next delivery, the next
+//!   returned message and the end of the connection may never come, and have none; [`Consumer::recv_timeout`] has one.
+//! - Every [`Error`] says what happened, who erred, and whether trying again can help.
+//! - The last handle that is dropped waits up to 5 s until what was accepted has been sent and the connection is closed.
+//!
+//! One thread per connection reads, writes and keeps the heartbeats, also while nobody calls; it is started by
+//! [`connect`], and ends with the connection. There is no async runtime below, and none is needed. What has to be done at
+//! the same time is done by as many threads; a call waits without using the processor.
+//!
+//! The handles' methods are those of the adapters for async runtimes, without `async` and `.await`.
+
+mod handles;
+mod io;
+mod park;
+mod reactor;
+mod threads;
+
+use std::net::TcpStream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+#[doc(inline)]
+pub use amqp_api::{
+    Acker, Address, Binding, Body, BodyReader, CloseReason, Config, ConfigError, Consume, Credentials, Delivery,
+    DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat, IntoConfig,
+    LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError,
+    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, TableRef, Tag, TcpOptions,
+    TimeoutReason, Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
+};
+
+use self::handles::Wrap;
+pub use self::handles::{Channel, Confirm, Connection, Consumer, Elapsed, Publisher, Returns};
+use self::park::block_on;
+use self::reactor::Reactor;
+use self::threads::{Lifeline, Threads};
+
+/// Connects to a broker: by a URI, or by a [`Config`].
+///
+/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+///
+/// ```no_run
+/// # fn example() -> Result<(), amqp_blocking::Error> {
+/// use amqp_blocking::Config;
+///
+/// let connection = amqp_blocking::connect("amqp://guest:guest@localhost:5672/%2f?heartbeat=20")?;
+/// let other = amqp_blocking::connect(Config::new("localhost").connection_name("importer"))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
+/// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
+/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+pub fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
+    let config = config.into_config()?;
+    let threads = Arc::new(Threads::new(config.timeouts.connect));
+    let runtime: Arc<Threads> = Arc::clone(&threads);
+    let connection = block_on(driver::connect(runtime, config))?;
+    Ok(wrap(connection, &threads))
+}
+
+/// Makes a connection over a socket that is connected already: TCP, or a Unix socket. Of the configuration, the hosts,
+/// the TLS and TCP options and the connect time-out are not used: the socket is taken as it is, but does not block from
+/// now on.
+///
+/// ```no_run
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = std::net::TcpStream::connect("localhost:5672")?;
+/// let connection = amqp_blocking::connect_with(stream, "amqp://guest:guest@localhost")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`connect`], but for those of finding and reaching a host.
+pub fn connect_with(socket: impl Into<Socket>, config: impl IntoConfig) -> Result<Connection, Error> {
+    let (socket, config) = (socket.into(), config.into_config()?);
+    let threads = Arc::new(Threads::new(config.timeouts.connect));
+    let connection = block_on(async {
+        let io = threads.start(move || socket.register()).await;
+        let io =
+            io.map_err(|error| Error::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() }))?;
+        let runtime: Arc<Threads> = Arc::clone(&threads);
+        driver::attach(runtime, io, config).await
+    })?;
+    Ok(wrap(connection, &threads))
+}
+
+fn wrap(connection: amqp_api::Connection, threads: &Threads) -> Connection {
+    Connection::wrap(connection, &Arc::new(Lifeline::new(threads.driver())))
+}
+
+/// A socket that is connected already, for [`connect_with`]; made by `into` from one of the standard library's.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Socket {
+    /// A TCP stream.
+    Tcp(TcpStream),
+    /// A Unix stream.
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+impl Socket {
+    /// A transport, and what drives it.
+    fn register(self) -> std::io::Result<(Reactor, Box<dyn driver::Io>)> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_nonblocking(true)?;
+                Reactor::new(mio::net::TcpStream::from_std(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix(stream) => {
+                stream.set_nonblocking(true)?;
+                Reactor::new(mio::net::UnixStream::from_std(stream))
+            }
+        }
+    }
+}

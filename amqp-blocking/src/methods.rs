@@ -1,0 +1,388 @@
+// What the handles can do: the names and arguments of amqp-api's, with what they return when they have waited.
+//
+// `[wait]` is a method that waits, `[wrap]` one that gives a handle, `[]` one that does neither. What differs here by
+// more than that stands in `handles.rs`. This file is a list for a macro `handles!` and is included by its path, by
+// the conformance suite as well.
+
+handles! {
+    /// A connection to a broker.
+    ///
+    /// Clones are handles to the same connection, and any thread may use them. It is closed by
+    /// [`close`](Self::close), and when the last handle to it, to one of its channels, consumers and publishers is
+    /// dropped; that waits up to 5 s until everything that was accepted has been sent, and the broker has been told.
+    /// Deliveries and confirms do not keep it open.
+    ///
+    /// Publish and consume on separate connections where both are many: a broker in alarm stops reading from
+    /// connections that publish, and acks on them wait as well.
+    ///
+    /// # Deadlines
+    ///
+    /// | what | default | [`Config`](crate::Config) |
+    /// |---|---|---|
+    /// | connecting a socket | 30 s | [`connect_timeout`](crate::Config::connect_timeout) |
+    /// | the handshake as a whole | 10 s | [`handshake_timeout`](crate::Config::handshake_timeout) |
+    /// | the reply to a call | 30 s | [`call_timeout`](crate::Config::call_timeout) |
+    /// | the [`Confirm`] of a publish | 60 s | [`confirm_timeout`](crate::Config::confirm_timeout) |
+    /// | room to publish | 30 s | [`room_timeout`](crate::Config::room_timeout) |
+    /// | the answer to [`close`](Self::close) | 5 s | [`close_timeout`](crate::Config::close_timeout) |
+    /// | the next delivery | none | |
+    ///
+    /// # Errors
+    ///
+    /// All calls may end with: the broker closing the channel or the connection
+    /// ([`ErrorKind::ChannelClosed`](crate::ErrorKind::ChannelClosed), [`ErrorKind::ConnectionClosed`](crate::ErrorKind::ConnectionClosed)), the loss of the connection
+    /// ([`ErrorKind::ConnectionLost`](crate::ErrorKind::ConnectionLost)), a deadline ([`ErrorKind::Timeout`](crate::ErrorKind::Timeout)) and a closed handle
+    /// ([`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen), [`ErrorKind::ConnectionNotOpen`](crate::ErrorKind::ConnectionNotOpen)).
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), amqp_blocking::Error> {
+    /// let connection = amqp_blocking::connect("amqp://localhost")?;
+    /// let other = connection.clone();
+    /// let thread = std::thread::spawn(move || other.channel()?.queue_declare("hello"));
+    /// connection.channel()?.queue_declare("world")?;
+    /// thread.join().expect("it does not panic")?;
+    /// connection.close()
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    Connection, kept by Arc<Lifeline> {
+        /// Opens a channel. [`ErrorKind::ChannelsExhausted`](crate::ErrorKind::ChannelsExhausted) if all numbers up to the negotiated `channel_max` are in
+        /// use.
+        [wait wrap] fn channel(&self) -> Result<Channel, Error>;
+        /// Opens a publisher: a channel of its own in confirm mode.
+        [wait wrap] fn publisher(&self) -> Result<Publisher, Error>;
+        /// Closes the connection, for all its handles: what was accepted goes out first, then the broker is told, and
+        /// its answer awaited. Calling it again waits for the same end. It is an error if the connection ended in
+        /// another way, or had ended before.
+        [wait] fn close(&self) -> Result<(), Error>;
+        /// Closes the connection and tells the broker why: a code, and a text that is cut after 255 bytes.
+        [wait] fn close_with(&self, code: ReplyCode, text: impl AsRef<str>) -> Result<(), Error>;
+        /// Ends the connection now, without a word to the broker; what waits to be written is thrown away.
+        [] fn abort(&self) -> ();
+        /// Waits until the connection has ended: `Ok` if this side closed it, else why it ended.
+        [wait] fn closed(&self) -> Result<(), Error>;
+        /// Whether it takes new work.
+        #[must_use]
+        [] fn is_open(&self) -> bool;
+        /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
+        [] fn tuning(&self) -> Result<Tuning, Error>;
+        /// What the broker said of itself: `product`, `version`, `capabilities` …
+        #[must_use]
+        [] fn server_properties(&self) -> FieldTable;
+        /// What was dropped on purpose, counted.
+        #[must_use]
+        [] fn stats(&self) -> Stats;
+        /// The reason for which the broker does not take publishes at present, if it said so.
+        #[must_use]
+        [] fn blocked(&self) -> Option<String>;
+    }
+
+    /// A channel of a connection: a conversation with the broker, whose replies and errors are its own.
+    ///
+    /// Clones are handles to the same channel, and any thread may use them; a call that waits for its reply does not
+    /// keep others from calling. The channel is closed when the last handle and the last consumer on it are dropped. It
+    /// keeps the connection open.
+    ///
+    /// The broker answers most errors by closing the channel: whatever waits on it ends with that error, everything
+    /// later does so too, and [`error`](Self::error) keeps it. Other channels go on.
+    ///
+    /// # Errors
+    ///
+    /// Those of any call, see [`Connection`]. The codes below are the broker's.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), amqp_blocking::Error> {
+    /// use amqp_blocking::{Exchange, Message, Queue};
+    ///
+    /// let channel = connection.channel()?;
+    /// channel.exchange_declare(Exchange::topic("events"))?;
+    /// channel.queue_declare(Queue::quorum("orders").delivery_limit(5))?;
+    /// channel.queue_bind("orders", "events", "order.*")?;
+    /// channel.publish("events", "order.created", Message::new("{}").persistent())?;
+    /// for delivery in channel.consume("orders")? {
+    ///     delivery?.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    Channel, kept by Arc<Lifeline> {
+        /// Closes the channel, for all its handles. What was queued before goes out first; deliveries that are not
+        /// settled go back. [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
+        [wait] fn close(&self) -> Result<(), Error>;
+        /// Why it is closed, if it is.
+        #[must_use]
+        [] fn error(&self) -> Option<Error>;
+        /// Whether it takes new work.
+        #[must_use]
+        [] fn is_open(&self) -> bool;
+        /// Puts the channel into confirm mode: from now on [`send`](Self::send) works. It cannot be left. The broker
+        /// refuses it on a channel in transaction mode.
+        [wait] fn confirm_select(&self) -> Result<(), Error>;
+        /// Puts the channel into transaction mode: what is published and settled waits for
+        /// [`tx_commit`](Self::tx_commit). It cannot be left. The broker refuses it on a channel in confirm mode.
+        [wait] fn tx_select(&self) -> Result<(), Error>;
+        /// Does what was published and settled since the last commit, and begins the next transaction. 404 if something
+        /// was published to a missing exchange, 406 outside transaction mode.
+        [wait] fn tx_commit(&self) -> Result<(), Error>;
+        /// Forgets what was published and settled since the last commit. Deliveries are not sent again by that: see
+        /// [`recover`](Self::recover). 406 outside transaction mode.
+        [wait] fn tx_rollback(&self) -> Result<(), Error>;
+        /// Stops or restarts the flow of deliveries on this channel, and says which it is now. RabbitMQ refuses to stop
+        /// it, with 540: use prefetch.
+        [wait] fn flow(&self, active: bool) -> Result<bool, Error>;
+
+        /// Declares an exchange: makes it, or checks that it is there and the same. 406 if it is there and different,
+        /// 404 if it was asked for passively and is not, 403 for names that begin with `amq.`.
+        [wait] fn exchange_declare(&self, exchange: impl Into<Exchange>) -> Result<(), Error>;
+        /// Deletes an exchange and its bindings. One that does not exist is no error, at RabbitMQ. 406 if it had to be
+        /// unused and is not.
+        [wait] fn exchange_delete(&self, exchange: impl Into<ExchangeDelete>) -> Result<(), Error>;
+        /// Binds the exchange `destination` to the exchange `source`: what `source` routes by this binding goes on to
+        /// `destination`. 404 if one of them is missing.
+        [wait] fn exchange_bind(
+            &self,
+            destination: impl AsRef<str>,
+            source: impl AsRef<str>,
+            binding: impl Into<Binding>
+        ) -> Result<(), Error>;
+        /// Takes a binding between exchanges away. One that does not exist is no error, at RabbitMQ. 404 if one of the
+        /// exchanges is missing.
+        [wait] fn exchange_unbind(
+            &self,
+            destination: impl AsRef<str>,
+            source: impl AsRef<str>,
+            binding: impl Into<Binding>
+        ) -> Result<(), Error>;
+        /// Declares a queue: makes it, or checks that it is there and the same. 406 if it is there and different, 405 if
+        /// it is another connection's exclusive queue, 404 if it was asked for passively and is not there, 403 for names
+        /// that begin with `amq.`.
+        [wait] fn queue_declare(&self, queue: impl Into<Queue>) -> Result<QueueDeclared, Error>;
+        /// Binds a queue to an exchange: by a routing key, or by a [`Binding`](crate::Binding) with arguments. 404 if
+        /// the queue or the exchange is missing.
+        [wait] fn queue_bind(
+            &self,
+            queue: impl AsRef<str>,
+            exchange: impl AsRef<str>,
+            binding: impl Into<Binding>
+        ) -> Result<(), Error>;
+        /// Takes a queue's binding away. One that does not exist is no error, at RabbitMQ. 404 if the queue or the
+        /// exchange is missing.
+        [wait] fn queue_unbind(
+            &self,
+            queue: impl AsRef<str>,
+            exchange: impl AsRef<str>,
+            binding: impl Into<Binding>
+        ) -> Result<(), Error>;
+        /// Empties a queue of what is ready for delivery and says how many messages that were. 404 if it is missing.
+        [wait] fn queue_purge(&self, queue: impl Into<QueuePurge>) -> Result<u32, Error>;
+        /// Deletes a queue, its messages and its bindings, and says how many messages that were. One that does not exist
+        /// is no error, at RabbitMQ. 406 if it had to be unused or empty and is not.
+        [wait] fn queue_delete(&self, queue: impl Into<QueueDelete>) -> Result<u32, Error>;
+
+        /// Publishes a message: when it returns, the message stands in the write buffer and leaves with what else stands
+        /// there. Nothing is known then of what the broker does with it: see [`send`](Self::send), or a [`Publisher`].
+        /// The empty exchange routes to the queue that the routing key names.
+        ///
+        /// It is neither mandatory nor persistent unless the [`Message`](crate::Message) says so. If the write buffer is
+        /// full ([`Limits::publish_buffer`](crate::Limits), by default 1 MiB), because the broker does not read or has
+        /// blocked publishing, it waits for room, by default for up to 30 s. A missing exchange closes the channel
+        /// later.
+        [wait] fn publish<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<(), Error>;
+        /// Publishes a message now, or says that there is no room: [`ErrorKind::Full`](crate::ErrorKind::Full).
+        [] fn try_publish<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<(), Error>;
+        /// Publishes a message on a channel in confirm mode: when it returns, the message stands in the write buffer,
+        /// and the [`Confirm`] will say what becomes of it. It waits for room as [`publish`](Self::publish) does.
+        [wait wrap] fn send<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<Confirm, Error>;
+
+        /// Starts a consumer on a queue: an iterator over deliveries. 404 if the queue is missing, 403 if it has an
+        /// exclusive consumer. A tag that is in use on this channel is refused on this side.
+        [wait wrap] fn consume(&self, consume: impl Into<Consume>) -> Result<Consumer, Error>;
+        /// Cancels a consumer of this channel by its tag: [`Consumer::cancel`] does it by its handle. An unknown tag is
+        /// no error, at RabbitMQ.
+        [wait] fn cancel(&self, consumer_tag: impl AsRef<str>) -> Result<(), Error>;
+        /// Gets one message from a queue; `None` if it is empty. A consumer is much faster. 404 if the queue is missing.
+        [wait] fn get(&self, get: impl Into<Get>) -> Result<Option<Delivery>, Error>;
+        /// Sets how many unsettled deliveries the consumers that are still to come get, or, with
+        /// [`Qos::global`](crate::Qos::global), how many there may be on the channel.
+        /// [`Consume::prefetch`](crate::Consume::prefetch) sets it for one consumer. RabbitMQ refuses a prefetch size
+        /// with 540, which closes the connection.
+        [wait] fn qos(&self, qos: impl Into<Qos>) -> Result<(), Error>;
+        /// Acks by tag, and with `multiple` all deliveries up to it (tag 0: all).
+        /// [`Delivery::ack`](crate::Delivery::ack) is the safe way: an unknown tag closes the channel with 406. It does
+        /// not wait.
+        [] fn ack(&self, delivery_tag: impl Into<Tag>, multiple: bool) -> Result<(), Error>;
+        /// Refuses by tag, and with `multiple` all deliveries up to it (tag 0: all): see [`ack`](Self::ack).
+        [] fn nack(&self, delivery_tag: impl Into<Tag>, multiple: bool, requeue: bool) -> Result<(), Error>;
+        /// Rejects by tag: see [`ack`](Self::ack).
+        [] fn reject(&self, delivery_tag: impl Into<Tag>, requeue: bool) -> Result<(), Error>;
+        /// Asks for all unsettled deliveries again: they are requeued, and their tags are void. Without `requeue` they
+        /// would come to the same consumers; RabbitMQ refuses that with 540.
+        [wait] fn recover(&self, requeue: bool) -> Result<(), Error>;
+        /// The same as [`recover`](Self::recover), without a reply. The protocol has deprecated it.
+        [] fn recover_async(&self, requeue: bool) -> Result<(), Error>;
+        /// The messages that were published as mandatory, taken by no queue and sent back, unless a [`Confirm`] that
+        /// somebody holds gets them. Until the first of these is asked the latest 1024 are kept.
+        [wrap] fn returns(&self) -> Returns;
+    }
+
+    /// A publisher: a channel of its own in confirm mode, from [`Connection::publisher`].
+    ///
+    /// What it publishes is mandatory and persistent, unless the [`Message`](crate::Message) or
+    /// [`mandatory`](Self::mandatory) and [`persistent`](Self::persistent) say otherwise. When the broker closes its
+    /// channel, because of a publish to a missing exchange for example, the publishes under way end as
+    /// [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), and the next one opens a new channel.
+    ///
+    /// Clones publish on the same channel; it is closed when the last one is dropped. Many threads may use it at once.
+    /// It keeps the connection open.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), amqp_blocking::Error> {
+    /// let publisher = connection.publisher()?;
+    /// publisher.publish("events", "order.created", "one")?;
+    ///
+    /// // Many at once: queue them all, then wait for each.
+    /// let mut confirms = Vec::new();
+    /// for body in ["two", "three"] {
+    ///     confirms.push(publisher.send("events", "order.created", body)?);
+    /// }
+    /// for confirm in confirms {
+    ///     confirm.wait()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    Publisher, kept by Arc<Lifeline> {
+        /// A handle to the same channel, whose messages are mandatory or not if they do not say so themselves. Default:
+        /// yes.
+        #[must_use]
+        [wrap] fn mandatory(self, mandatory: bool) -> Publisher;
+        /// A handle to the same channel, whose messages are persistent if they have no delivery mode, or left without
+        /// one. Default: yes.
+        #[must_use]
+        [wrap] fn persistent(self, persistent: bool) -> Publisher;
+        /// Publishes a message and waits until the broker has taken responsibility for it. Its errors are those of
+        /// [`send`](Self::send) and of [`Confirm::wait`].
+        [wait] fn publish<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<(), Error>;
+        /// Publishes a message: when it returns, the message stands in the write buffer, and the [`Confirm`] will say
+        /// what becomes of it. It waits for room as [`Channel::publish`] does.
+        [wait wrap] fn send<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<Confirm, Error>;
+        /// Publishes a message now, or says that there is no room: [`ErrorKind::Full`](crate::ErrorKind::Full).
+        [wrap] fn try_send<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<Confirm, Error>;
+    }
+
+    /// A publish that has been queued and whose outcome is still to come.
+    ///
+    /// | [`outcome`](Self::outcome) | [`wait`](Self::wait) | meaning |
+    /// |---|---|---|
+    /// | [`Outcome::Acked`] | `Ok(())` | the broker has taken responsibility |
+    /// | [`Outcome::Nacked`] | [`ErrorKind::Nacked`](crate::ErrorKind::Nacked) | the broker has refused responsibility |
+    /// | [`Outcome::Returned`] | [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute), with the message | it was mandatory and no queue took it |
+    /// | [`Outcome::Unknown`] | [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), with the cause | the channel or the connection went, or the deadline passed, first |
+    ///
+    /// The deadline is [`Timeouts::confirm`](crate::Timeouts), by default 60 s.
+    ///
+    /// It may be read late, in any order, or not at all; that costs nothing and holds nothing up. It does not keep the
+    /// connection open.
+    ///
+    /// ```no_run
+    /// # fn example(publisher: amqp_blocking::Publisher) -> Result<(), amqp_blocking::Error> {
+    /// let confirm = publisher.send("events", "order.created", "hello")?;
+    /// // Something else meanwhile.
+    /// confirm.wait()
+    /// # }
+    /// ```
+    #[must_use = "whether the broker took the message is only known from the outcome"]
+    Confirm, kept by Nothing {
+        /// Waits for the outcome.
+        [wait] fn outcome(self) -> Outcome;
+        /// Waits until the broker has taken responsibility. Any other outcome is an error: see [`Confirm`].
+        [wait] fn wait(self) -> Result<(), Error>;
+    }
+
+    /// A consumer: an iterator over deliveries, from [`Channel::consume`].
+    ///
+    /// It gives an error and goes on when one delivery cannot be read
+    /// ([`ErrorKind::BadDelivery`](crate::ErrorKind::BadDelivery): its tag is to be rejected by [`Channel::reject`]), and gives an error as its last
+    /// item when the broker has cancelled it, or the channel or the connection has failed. It ends without an error when
+    /// this side has cancelled it or closed the channel. [`next`](Iterator::next) has no deadline;
+    /// [`recv_timeout`](Self::recv_timeout) has one.
+    ///
+    /// It keeps its channel, and by that the connection, open. Dropping it cancels it, and what it had received and not
+    /// given out goes back to the queue.
+    ///
+    /// ```no_run
+    /// # fn example(channel: amqp_blocking::Channel) -> Result<(), amqp_blocking::Error> {
+    /// for delivery in channel.consume("orders")? {
+    ///     let delivery = delivery?;
+    ///     println!("{:?}", delivery.body());
+    ///     delivery.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a consumer that is dropped is cancelled"]
+    Consumer, kept by Channel {
+        /// Its tag, unique on its channel.
+        #[must_use]
+        [] fn tag(&self) -> &str;
+        /// The next delivery, if there is one now; `None` too when there will be none.
+        [] fn try_next(&mut self) -> Option<Result<Delivery, Error>>;
+        /// Cancels it: the broker delivers nothing more, and the iterator ends after what has been received. One that
+        /// has ended already is cancelled.
+        [wait] fn cancel(&self) -> Result<(), Error>;
+    }
+
+    /// Messages that no queue took: an iterator, from [`Channel::returns`]. It ends with the channel:
+    /// [`Channel::error`] says why.
+    ///
+    /// A channel may have several; each message goes to one of them. It keeps the channel open.
+    ///
+    /// ```no_run
+    /// # fn example(channel: amqp_blocking::Channel) -> Result<(), amqp_blocking::Error> {
+    /// let returns = channel.returns();
+    /// std::thread::spawn(move || {
+    ///     for message in returns {
+    ///         eprintln!("nobody wanted {message:?}");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "messages that come back are only seen if they are asked for"]
+    Returns, kept by Arc<Lifeline> {
+        /// The next message that came back, if there is one now.
+        [] fn try_next(&mut self) -> Option<Returned>;
+    }
+}

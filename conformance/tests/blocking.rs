@@ -1,0 +1,191 @@
+//! The suite on amqp-blocking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
+#![allow(clippy::needless_borrows_for_generic_args, reason = "borrowed bodies have cases of their own")]
+
+use std::process::ExitCode;
+
+#[path = "../suite/mod.rs"]
+mod suite;
+
+/// What the cases know of this adapter; see `suite/mod.rs`. A method waits when it is called, and the future that it
+/// returns is ready.
+mod facade {
+    use std::fmt;
+    use std::future::{IntoFuture, Ready, ready};
+    use std::panic::resume_unwind;
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::{self, JoinHandle, Thread};
+    use std::time::{Duration, Instant};
+
+    pub(crate) use amqp_blocking::*;
+
+    pub(crate) fn connect(config: impl IntoConfig) -> Ready<Result<Connection, Error>> {
+        ready(amqp_blocking::connect(config).map(Connection::wrap))
+    }
+
+    /// Makes the same handles as amqp-blocking's, from the same list.
+    macro_rules! handles {
+        ($(
+            $(#[$about:meta])*
+            $handle:ident, kept by $keep:ty {
+                $(
+                    $(#[$doc:meta])*
+                    [$($how:ident)*] fn $method:ident $(<$life:lifetime>)? ($($arguments:tt)*) -> $output:ty;
+                )*
+            }
+        )*) => {$(
+            $(#[$about])*
+            pub(crate) struct $handle(amqp_blocking::$handle);
+
+            impl Wrap<amqp_blocking::$handle> for $handle {
+                fn wrap(handle: amqp_blocking::$handle) -> Self {
+                    Self(handle)
+                }
+            }
+
+            impl fmt::Debug for $handle {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    self.0.fmt(f)
+                }
+            }
+
+            #[allow(dead_code, clippy::must_use_candidate, reason = "the suite need not call all of them")]
+            impl $handle {
+                $(forward! { [$($how)*] $method [$(<$life>)?] ($($arguments)*) $output })*
+            }
+        )*};
+    }
+
+    macro_rules! forward {
+        ($how:tt $method:ident [$($life:tt)*] (&$self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
+            pub(crate) fn $method $($life)* (&$self $(, $name: $type)*) -> output!($how $output) {
+                answer!($how $self.0.$method($($name),*))
+            }
+        };
+        ($how:tt $method:ident [] (&mut $self:ident) $output:ty) => {
+            pub(crate) fn $method(&mut $self) -> output!($how $output) {
+                answer!($how $self.0.$method())
+            }
+        };
+        ($how:tt $method:ident [] ($self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
+            pub(crate) fn $method($self $(, $name: $type)*) -> output!($how $output) {
+                answer!($how $self.0.$method($($name),*))
+            }
+        };
+    }
+
+    macro_rules! output {
+        ([wait $($wrap:ident)?] $output:ty) => { Ready<$output> };
+        ([$($wrap:ident)?] $output:ty) => { $output };
+    }
+
+    macro_rules! answer {
+        ([] $call:expr) => {
+            $call
+        };
+        ([wait] $call:expr) => {
+            ready($call)
+        };
+        ([wrap] $call:expr) => {
+            Wrap::wrap($call)
+        };
+        ([wait wrap] $call:expr) => {
+            ready(Wrap::wrap($call))
+        };
+    }
+
+    /// Makes one of these handles of amqp-blocking's.
+    trait Wrap<T> {
+        fn wrap(handle: T) -> Self;
+    }
+
+    impl<T, H: Wrap<T>> Wrap<Result<T, Error>> for Result<H, Error> {
+        fn wrap(result: Result<T, Error>) -> Self {
+            result.map(H::wrap)
+        }
+    }
+
+    include!("../../amqp-blocking/src/methods.rs");
+
+    impl Consumer {
+        pub(crate) fn channel(&self) -> Channel {
+            Channel::wrap(self.0.channel().clone())
+        }
+
+        pub(crate) fn next(&mut self) -> Ready<Option<Result<Delivery, Error>>> {
+            ready(self.0.next())
+        }
+    }
+
+    impl Returns {
+        pub(crate) fn next(&mut self) -> Ready<Option<Returned>> {
+            ready(self.0.next())
+        }
+    }
+
+    impl IntoFuture for Confirm {
+        type Output = Result<(), Error>;
+        type IntoFuture = Ready<Self::Output>;
+
+        fn into_future(self) -> Self::IntoFuture {
+            self.wait()
+        }
+    }
+
+    /// Runs a case, whose futures are ready, unless it made one itself.
+    pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+        struct Unpark(Thread);
+
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    pub(crate) async fn sleep(duration: Duration) {
+        thread::sleep(duration);
+    }
+
+    pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+        let start = Instant::now();
+        let output = future.await;
+        if start.elapsed() < duration { Ok(output) } else { Err(Elapsed) }
+    }
+
+    pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        Task(Some(thread::spawn(|| block_on(future))))
+    }
+
+    /// A task on a thread of its own; awaiting it gives its result or goes on with its panic.
+    pub(crate) struct Task<T>(Option<JoinHandle<T>>);
+
+    impl<T> Future for Task<T> {
+        type Output = T;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+            match self.0.take().expect("it is not polled again").join() {
+                Ok(value) => Poll::Ready(value),
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    conformance::suite::run("amqp-blocking", facade::block_on, suite::cases())
+}
