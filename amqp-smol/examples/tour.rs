@@ -1,7 +1,7 @@
 //! A tour of the client, against a broker at `AMQP_URL` (default `amqp://localhost`): a queue, a thousand messages with
 //! confirms, the same thousand consumed and acked, and a clean close.
 //!
-//! `cargo run -p amqp-smol --example tour`
+//! `cargo run --release -p amqp-smol --example tour-smol`
 
 use amqp_smol as client;
 

@@ -13,7 +13,7 @@ use conformance::{Context, cases, wait};
 use crate::facade::{
     Config, Connection, ErrorKind, Heartbeat, Mechanism, Origin, ProtocolError, Queue, ReplyCode, connect, sleep,
 };
-use crate::suite::support::{Result, SOON, assert_connection_closed, config, named, open};
+use crate::suite::support::{Result, SOON, assert_connection_closed, await_queue, config, named, open};
 
 cases! {
     a1_host_port_and_virtual_host_are_set_one_by_one,
@@ -315,6 +315,6 @@ async fn the_last_handle_dropped_closes_the_connection(context: Context) -> Resu
     wait::until_true(SOON, "the exclusive queue to go", || {
         context.node().queue(&exclusive).is_ok_and(|q| q.is_none())
     })?;
-    assert_eq!(context.node().queue(&context.name("queue"))?.map(|queue| queue.messages), Some(1));
+    await_queue(context.node(), &context.name("queue"), "the message", |queue| queue.messages == 1);
     Ok(())
 }

@@ -8,7 +8,7 @@ use conformance::recorder::Recorder;
 use conformance::{Context, Options, cases};
 
 use crate::facade::{Connection, ErrorKind, FieldValue, Get, Message, Queue, connect, sleep, spawn};
-use crate::suite::support::{Result, named, version};
+use crate::suite::support::{Result, await_queue, named, version};
 
 cases! {
     a17_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on,
@@ -132,7 +132,7 @@ async fn c7_a_small_message_overtakes_one_of_40_megabytes_on_another_channel(con
     assert!(bytes(&sent[..small_at]) < LARGE / 4, "{} bytes went before it", bytes(&sent[..small_at]));
 
     // Calls on the other channel get on meanwhile, too, and what arrives is whole.
-    assert_eq!(way.node.queue(&quick)?.map(|queue| queue.messages), Some(1));
+    await_queue(&way.node, &quick, "the small message", |queue| queue.messages == 1);
     let delivery = channel.get(Get::new(&slow).no_ack()).await?.expect("the message");
     assert!(delivery.to_bytes() == large(1), "the body is garbled");
     Ok(connection.close().await?)
