@@ -166,8 +166,9 @@ impl Channel {
     }
 
     /// The messages that were published as mandatory, taken by no queue and sent back, unless a
-    /// [`Confirm`](crate::Confirm) that somebody holds gets them. Until the first stream is polled the latest 1024 are
-    /// kept.
+    /// [`Confirm`](crate::Confirm) that somebody holds gets them. While nobody reads them the
+    /// latest are kept, up to [`Limits::receive_buffer`](crate::Limits) bytes on a channel; what goes is counted in
+    /// [`Stats::returns_dropped`](crate::Stats).
     pub fn returns(&self) -> Returns {
         Returns::new(self.clone())
     }

@@ -1,5 +1,4 @@
-//! Deadlines that belong to no single request: the phase of the connection, its heartbeats, and the confirms of each
-//! channel. Fired by comparing with the clock, never by which timer it was.
+//! Heartbeats: when one is due, and when the peer's silence has lasted too long.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ pub(super) struct Heartbeats {
     interval: Duration,
     last_sent: Instant,
     last_received: Instant,
-    /// Since when reading is paused by us: the peer cannot be blamed for silence then.
+    /// Reading is paused by us: the peer cannot be blamed for silence then.
     paused: bool,
 }
 
