@@ -1,11 +1,12 @@
 //! The handles of an AMQP 0-9-1 client and the driver that carries them, for any runtime.
 //!
-//! Use an adapter: amqp-tokio or amqp-blocking. It re-exports everything from here, and adds the sockets, timers and
+//! Use an adapter: amqp-tokio, amqp-smol or amqp-blocking. It re-exports everything from here, and adds the sockets, timers and
 //! tasks.
 //!
 //! | module | job |
 //! |---|---|
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
+//! | `connect`, `resolver` | what a connection is made with |
 //! | `call`, `confirm` | answers that are still to come |
 //! | `message`, `delivery`, `options` | what goes out, what comes in, how things are asked for |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
@@ -17,8 +18,8 @@
 
 mod call;
 mod channel;
-mod config;
 mod confirm;
+mod connect;
 mod connection;
 mod consumer;
 mod delivery;
@@ -27,6 +28,7 @@ mod link;
 mod message;
 mod options;
 mod publisher;
+mod resolver;
 mod shared;
 mod wakers;
 
@@ -43,8 +45,8 @@ pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
-pub use self::config::IntoConfig;
 pub use self::confirm::Confirm;
+pub use self::connect::{ConnectOptions, IntoConnectOptions};
 pub use self::connection::Connection;
 pub use self::consumer::Consumer;
 pub use self::delivery::{Acker, Delivery};
@@ -53,3 +55,4 @@ pub use self::options::{
     Binding, Consume, Exchange, ExchangeDelete, Get, LeaderLocator, Overflow, Qos, Queue, QueueDelete, QueuePurge,
 };
 pub use self::publisher::Publisher;
+pub use self::resolver::Resolve;

@@ -56,11 +56,12 @@ use std::sync::Arc;
 
 #[doc(inline)]
 pub use amqp_api::{
-    Acker, Address, Binding, Body, BodyReader, CloseReason, Config, ConfigError, Consume, Credentials, Delivery,
-    DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat, IntoConfig,
-    LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError,
-    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, TableRef, Tag, TcpOptions,
-    TimeoutReason, Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
+    Acker, Address, Binding, Body, BodyReader, CloseReason, Config, ConfigError, ConnectOptions, Consume, Credentials,
+    Delivery, DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat,
+    IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
+    PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Resolve, Returned,
+    Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto,
+    table,
 };
 
 use self::handles::Wrap;
@@ -69,9 +70,9 @@ use self::park::block_on;
 use self::reactor::Reactor;
 use self::threads::{Lifeline, Threads};
 
-/// Connects to a broker: by a URI, or by a [`Config`].
+/// Connects to a broker: by a URI, a [`Config`], or [`ConnectOptions`].
 ///
-/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+/// The hosts are tried in their order, and each address of a host for up to 30 s; a broker that refuses ends it.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), amqp_blocking::Error> {
@@ -88,11 +89,11 @@ use self::threads::{Lifeline, Threads};
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
 /// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
-pub fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
-    let config = config.into_config()?;
-    let threads = Arc::new(Threads::new(config.timeouts.connect));
+pub fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    let options = options.into_connect_options()?;
+    let threads = Arc::new(Threads::new(options.config().timeouts.connect));
     let runtime: Arc<Threads> = Arc::clone(&threads);
-    let connection = block_on(driver::connect(runtime, config))?;
+    let connection = block_on(driver::connect(runtime, options))?;
     Ok(wrap(connection, &threads))
 }
 
@@ -111,15 +112,15 @@ pub fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
 /// # Errors
 ///
 /// As [`connect`], but for those of finding and reaching a host.
-pub fn connect_with(socket: impl Into<Socket>, config: impl IntoConfig) -> Result<Connection, Error> {
-    let (socket, config) = (socket.into(), config.into_config()?);
-    let threads = Arc::new(Threads::new(config.timeouts.connect));
+pub fn connect_with(socket: impl Into<Socket>, options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    let (socket, options) = (socket.into(), options.into_connect_options()?);
+    let threads = Arc::new(Threads::new(options.config().timeouts.connect));
     let connection = block_on(async {
         let io = threads.start(move || socket.register()).await;
         let io =
             io.map_err(|error| Error::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() }))?;
         let runtime: Arc<Threads> = Arc::clone(&threads);
-        driver::attach(runtime, io, config).await
+        driver::attach(runtime, io, options).await
     })?;
     Ok(wrap(connection, &threads))
 }

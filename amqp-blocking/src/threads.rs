@@ -2,16 +2,15 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use amqp_api::driver::{BoxFuture, Io, Runtime};
+use amqp_api::driver::{BoxFuture, Io, Runtime, tcp_socket};
 use amqp_api::{Address, TcpOptions};
-use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::Socket;
 use crate::park::Sleep;
@@ -98,22 +97,43 @@ impl Runtime for Threads {
         }
     }
 
-    fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
-        let (address, options) = (address.clone(), *options);
+    fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let Address { host, port } = address.clone();
+        let slot = Arc::new(Slot::default());
+        // The system's resolver has deadlines of its own. When it is given up before, the thread ends by itself.
+        let thread = thread::Builder::new().name("amqp-resolver".to_owned()).spawn({
+            let slot = Arc::clone(&slot);
+            move || slot.put((host.as_str(), port).to_socket_addrs().map(Iterator::collect))
+        });
+        if let Err(error) = thread {
+            slot.put(Err(error));
+        }
+        Box::pin(poll_fn(move |cx| slot.poll(cx.waker())))
+    }
+
+    fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
         // Whoever waits for it gives up before, and says so. This only ends the thread.
-        let deadline = Instant::now().checked_add(self.connect_timeout.saturating_add(GRACE));
-        self.start(move || Socket::Tcp(connect_tcp(&address, &options, deadline)?).register())
+        let limit = self.connect_timeout.saturating_add(GRACE);
+        let socket = tcp_socket(address, options);
+        self.start(move || {
+            let socket = socket?;
+            socket.connect_timeout(&address.into(), limit)?;
+            Socket::Tcp(socket.into()).register()
+        })
     }
 }
 
-type Transport = io::Result<Box<dyn Io>>;
+/// A result on its way from the thread that makes it.
+struct Slot<T>(Mutex<(Option<io::Result<T>>, Option<Waker>)>);
 
-/// A transport on its way from the thread that makes it.
-#[derive(Default)]
-struct Slot(Mutex<(Option<Transport>, Option<Waker>)>);
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
-impl Slot {
-    fn put(&self, result: Transport) {
+impl<T> Slot<T> {
+    fn put(&self, result: io::Result<T>) {
         let waker = {
             let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             slot.0 = Some(result);
@@ -124,7 +144,7 @@ impl Slot {
         }
     }
 
-    fn poll(&self, waker: &Waker) -> Poll<Transport> {
+    fn poll(&self, waker: &Waker) -> Poll<io::Result<T>> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match slot.0.take() {
             Some(result) => Poll::Ready(result),
@@ -160,57 +180,5 @@ impl Drop for Lifeline {
             // At most a few instructions away. If it has panicked, whoever waited for it has heard of that.
             let _ = driver.thread.join();
         }
-    }
-}
-
-/// Tries the addresses of a host one after the other, all of them within the deadline.
-fn connect_tcp(address: &Address, options: &TcpOptions, deadline: Option<Instant>) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for socket_address in (address.host.as_str(), address.port).to_socket_addrs()? {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match connect_address(socket_address, options, left) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn connect_address(address: SocketAddr, options: &TcpOptions, within: Option<Duration>) -> io::Result<TcpStream> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(bytes) = options.send_buffer_size {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.receive_buffer_size {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if let Some(idle) = options.keepalive {
-        SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
-    }
-    match within {
-        Some(limit) => socket.connect_timeout(&address.into(), limit)?,
-        None => socket.connect(&address.into())?,
-    }
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(options.nodelay)?;
-    Ok(stream)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a1_small_writes_leave_at_once_unless_the_configuration_says_otherwise() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
-        let mut options = TcpOptions::default();
-        assert!(connect_tcp(&address, &options, None).unwrap().nodelay().unwrap());
-        options.nodelay = false;
-        let deadline = Instant::now().checked_add(Duration::from_secs(10));
-        assert!(!connect_tcp(&address, &options, deadline).unwrap().nodelay().unwrap());
     }
 }

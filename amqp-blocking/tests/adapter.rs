@@ -14,7 +14,7 @@ mod tests {
     use std::thread::{self, JoinHandle};
     use std::time::{Duration, Instant};
 
-    use amqp_blocking::{Config, Connection, Elapsed, ErrorKind, IntoConfig};
+    use amqp_blocking::{Config, Connection, Elapsed, ErrorKind, IntoConnectOptions};
 
     use crate::peer::Peer;
 
@@ -59,7 +59,7 @@ mod tests {
         (ours, theirs)
     }
 
-    fn connect_by(config: impl IntoConfig, peer: Peer) -> (Connection, JoinHandle<Peer>, Control) {
+    fn connect_by(config: impl IntoConnectOptions, peer: Peer) -> (Connection, JoinHandle<Peer>, Control) {
         let (ours, theirs) = tcp();
         let control = Control::default();
         let served = thread::spawn({
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn dropping_the_last_handle_does_not_wait_forever() {
-        let config = "amqp://localhost".into_config().unwrap().close_timeout(Duration::from_millis(100));
+        let config = Config::default().close_timeout(Duration::from_millis(100));
         let (connection, _served, _) = connect_by(config, Peer::default().mute(&["connection.close"]));
         let start = Instant::now();
         drop(connection);

@@ -20,7 +20,7 @@ pub use amqp_api::*;
 
 use crate::spawner::Spawner;
 
-/// Connects to a broker: by a URI, or by a [`Config`]. Its task runs on async-std's executor.
+/// Connects to a broker: by a URI, a [`Config`], or [`ConnectOptions`]. Its task runs on async-std's executor.
 ///
 /// # Errors
 ///
@@ -29,8 +29,8 @@ use crate::spawner::Spawner;
 /// # Cancel safety
 ///
 /// Dropped, it leaves nothing behind.
-pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
-    crate::connect_on(Spawner::async_std(), config).await
+pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    crate::connect_on(Spawner::async_std(), options).await
 }
 
 /// Makes a connection over a stream that is connected already. Its task runs on async-std's executor.
@@ -50,9 +50,9 @@ pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
 /// # Cancel safety
 ///
 /// Dropped, it closes the connection.
-pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+pub async fn connect_with<S>(stream: S, options: impl IntoConnectOptions) -> Result<Connection, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    crate::connect_with_on(Spawner::async_std(), stream, config).await
+    crate::connect_with_on(Spawner::async_std(), stream, options).await
 }

@@ -73,9 +73,9 @@ use self::io::Stream;
 use self::runtime::AsyncIo;
 pub use self::spawner::Spawner;
 
-/// Connects to a broker: by a URI, or by a [`Config`]. Its task runs on smol's global executor.
+/// Connects to a broker: by a URI, a [`Config`], or [`ConnectOptions`]. Its task runs on smol's global executor.
 ///
-/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+/// The hosts are tried in their order, and each address of a host for up to 30 s; a broker that refuses ends it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), amqp_smol::Error> {
@@ -97,8 +97,8 @@ pub use self::spawner::Spawner;
 ///
 /// Dropped, it leaves nothing behind.
 #[cfg(feature = "smol")]
-pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
-    connect_on(Spawner::smol(), config).await
+pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    connect_on(Spawner::smol(), options).await
 }
 
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
@@ -121,11 +121,11 @@ pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
 ///
 /// Dropped, it closes the connection.
 #[cfg(feature = "smol")]
-pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+pub async fn connect_with<S>(stream: S, options: impl IntoConnectOptions) -> Result<Connection, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    connect_with_on(Spawner::smol(), stream, config).await
+    connect_with_on(Spawner::smol(), stream, options).await
 }
 
 /// Connects to a broker, with the connection's task on an executor of one's own. Somebody has to run that; when it is
@@ -154,9 +154,9 @@ where
 /// # Cancel safety
 ///
 /// Dropped, it leaves nothing behind.
-pub async fn connect_on(spawner: impl Into<Spawner>, config: impl IntoConfig) -> Result<Connection, Error> {
-    let config = config.into_config()?;
-    driver::connect(Arc::new(AsyncIo(spawner.into())), config).await
+pub async fn connect_on(spawner: impl Into<Spawner>, options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    let options = options.into_connect_options()?;
+    driver::connect(Arc::new(AsyncIo(spawner.into())), options).await
 }
 
 /// Makes a connection over a stream that is connected already, with its task on an executor of one's own. Of the
@@ -172,11 +172,11 @@ pub async fn connect_on(spawner: impl Into<Spawner>, config: impl IntoConfig) ->
 pub async fn connect_with_on<S>(
     spawner: impl Into<Spawner>,
     stream: S,
-    config: impl IntoConfig,
+    options: impl IntoConnectOptions,
 ) -> Result<Connection, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let config = config.into_config()?;
-    driver::attach(Arc::new(AsyncIo(spawner.into())), Box::new(Stream::new(stream)), config).await
+    let options = options.into_connect_options()?;
+    driver::attach(Arc::new(AsyncIo(spawner.into())), Box::new(Stream::new(stream)), options).await
 }

@@ -1,9 +1,10 @@
 //! async-io's clock and sockets, and somebody's tasks.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use amqp_api::driver::{BoxFuture, Io, Runtime};
+use amqp_api::driver::{BoxFuture, Io, Runtime, tcp_socket};
 use amqp_api::{Address, TcpOptions};
 use async_io::Timer;
 
@@ -29,10 +30,15 @@ impl Runtime for AsyncIo {
         self.0.spawn(task);
     }
 
-    fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
-        let (address, options) = (address.clone(), *options);
+    fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let Address { host, port } = address.clone();
+        Box::pin(async_net::resolve((host, port)))
+    }
+
+    fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let socket = tcp_socket(address, options);
         Box::pin(async move {
-            let stream = tcp::connect(&address, &options).await?;
+            let stream = tcp::connect(socket?, address).await?;
             let io: Box<dyn Io> = Box::new(Stream::tcp(stream));
             Ok(io)
         })

@@ -56,9 +56,9 @@ pub use amqp_api::*;
 use self::io::Stream;
 use self::runtime::Tokio;
 
-/// Connects to a broker: by a URI, or by a [`Config`].
+/// Connects to a broker: by a URI, a [`Config`], or [`ConnectOptions`].
 ///
-/// The hosts are tried in their order, each for up to 30 s; a broker that refuses ends it.
+/// The hosts are tried in their order, and each address of a host for up to 30 s; a broker that refuses ends it.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), amqp_tokio::Error> {
@@ -79,9 +79,9 @@ use self::runtime::Tokio;
 /// # Cancel safety
 ///
 /// Dropped, it leaves nothing behind.
-pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
-    let config = config.into_config()?;
-    driver::connect(Arc::new(Tokio::current()?), config).await
+pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
+    let options = options.into_connect_options()?;
+    driver::connect(Arc::new(Tokio::current()?), options).await
 }
 
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
@@ -102,10 +102,10 @@ pub async fn connect(config: impl IntoConfig) -> Result<Connection, Error> {
 /// # Cancel safety
 ///
 /// Dropped, it closes the connection.
-pub async fn connect_with<S>(stream: S, config: impl IntoConfig) -> Result<Connection, Error>
+pub async fn connect_with<S>(stream: S, options: impl IntoConnectOptions) -> Result<Connection, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let config = config.into_config()?;
-    driver::attach(Arc::new(Tokio::current()?), Box::new(Stream::new(stream)), config).await
+    let options = options.into_connect_options()?;
+    driver::attach(Arc::new(Tokio::current()?), Box::new(Stream::new(stream)), options).await
 }

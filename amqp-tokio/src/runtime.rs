@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use amqp_api::driver::{BoxFuture, Io, Runtime};
+use amqp_api::driver::{BoxFuture, Io, Runtime, tcp_socket};
 use amqp_api::{Address, Error, TcpOptions};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 
 use crate::io::Stream;
@@ -35,56 +35,17 @@ impl Runtime for Tokio {
         self.0.spawn(task);
     }
 
-    fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
-        let (address, options) = (address.clone(), *options);
+    fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let Address { host, port } = address.clone();
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let socket = tcp_socket(address, options);
         Box::pin(async move {
-            let stream = connect_tcp(&address, &options).await?;
+            let stream = TcpSocket::from_std_stream(socket?.into()).connect(address).await?;
             let io: Box<dyn Io> = Box::new(Stream::new(stream));
             Ok(io)
         })
-    }
-}
-
-/// Tries the addresses of a host one after the other. Whatever is wrong with one, an address family that the system
-/// does not have for example, the next has its turn.
-async fn connect_tcp(address: &Address, options: &TcpOptions) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for socket_address in tokio::net::lookup_host((address.host.as_str(), address.port)).await? {
-        match connect_socket(socket_address, options).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn connect_socket(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(bytes) = options.send_buffer_size {
-        socket.set_send_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
-    }
-    if let Some(bytes) = options.receive_buffer_size {
-        socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
-    }
-    if let Some(idle) = options.keepalive {
-        socket2::SockRef::from(&socket).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(options.nodelay)?;
-    Ok(stream)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a1_small_writes_leave_at_once_unless_the_configuration_says_otherwise() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
-        let mut options = TcpOptions::default();
-        assert!(connect_tcp(&address, &options).await.unwrap().nodelay().unwrap());
-        options.nodelay = false;
-        assert!(!connect_tcp(&address, &options).await.unwrap().nodelay().unwrap());
     }
 }

@@ -11,7 +11,8 @@ use conformance::recorder::Recorder;
 use conformance::{Context, cases, wait};
 
 use crate::facade::{
-    Config, Connection, ErrorKind, Heartbeat, Mechanism, Origin, ProtocolError, Queue, ReplyCode, connect, sleep,
+    Address, Config, ConnectOptions, Connection, ErrorKind, Heartbeat, Mechanism, Origin, ProtocolError, Queue,
+    ReplyCode, connect, sleep,
 };
 use crate::suite::support::{Result, SOON, assert_connection_closed, await_queue, config, named, open};
 
@@ -33,7 +34,8 @@ cases! {
     c1_a_refused_port_is_an_error,
     c1_an_unresolvable_host_is_an_error,
     c1_a_failed_connect_is_not_tried_again_behind_the_callers_back,
-    hosts_are_tried_in_their_order,
+    f8_hosts_are_tried_in_their_order,
+    f8_a_resolver_of_ones_own_finds_the_broker,
     the_last_handle_dropped_closes_the_connection,
 }
 
@@ -278,7 +280,7 @@ async fn c1_a_failed_connect_is_not_tried_again_behind_the_callers_back(context:
     Ok(connection.close().await?)
 }
 
-async fn hosts_are_tried_in_their_order(context: Context) -> Result {
+async fn f8_hosts_are_tried_in_their_order(context: Context) -> Result {
     let (dead, alive) = (refusing_address()?, context.address());
     let hosts = |addresses: [std::net::SocketAddr; 2]| {
         config(&context).hosts(addresses.map(|address| (address.ip().to_string(), address.port())))
@@ -290,6 +292,19 @@ async fn hosts_are_tried_in_their_order(context: Context) -> Result {
     assert!(matches!(error.kind(), ErrorKind::AuthenticationFailed(_)), "{error}");
     assert_eq!(proxy.accepted(), 0);
     Ok(())
+}
+
+async fn f8_a_resolver_of_ones_own_finds_the_broker(context: Context) -> Result {
+    let (dead, alive) = (refusing_address()?, context.address());
+    let options = ConnectOptions::new(config(&context).host("broker.invalid")).resolver(move |address: Address| {
+        assert_eq!(address.host, "broker.invalid");
+        async move { Ok(vec![dead, alive]) }
+    });
+    let connection = connect(&options).await?;
+    assert_eq!(seen(&context)?.user, "guest");
+    connection.close().await?;
+    // Asked again for every connection.
+    Ok(connect(options).await?.close().await?)
 }
 
 async fn the_last_handle_dropped_closes_the_connection(context: Context) -> Result {

@@ -21,8 +21,8 @@ mod facade {
 
     pub(crate) use amqp_blocking::*;
 
-    pub(crate) fn connect(config: impl IntoConfig) -> Ready<Result<Connection, Error>> {
-        ready(amqp_blocking::connect(config).map(Connection::wrap))
+    pub(crate) fn connect(options: impl IntoConnectOptions) -> Ready<Result<Connection, Error>> {
+        ready(amqp_blocking::connect(options).map(Connection::wrap))
     }
 
     /// Makes the same handles as amqp-blocking's, from the same list.

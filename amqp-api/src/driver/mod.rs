@@ -6,7 +6,8 @@
 //! | file | job |
 //! |---|---|
 //! | `io`, `runtime` | the two traits |
-//! | `dial` | addresses one after the other, each with a deadline |
+//! | `dial` | hosts and their addresses one after the other, each with a deadline |
+//! | `socket` | a socket with its options, for adapters that have sockets: by the feature `socket` |
 //! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
@@ -17,19 +18,23 @@ mod io;
 mod reader;
 mod runtime;
 mod session;
+#[cfg(feature = "socket")]
+mod socket;
 mod timer;
 mod writer;
 
 use std::sync::Arc;
 
-use amqp_proto::config::Config;
 use amqp_proto::error::Error;
 
 pub use self::dial::connect;
 pub use self::io::Io;
 pub use self::runtime::{BoxFuture, Runtime};
 use self::session::Session;
+#[cfg(feature = "socket")]
+pub use self::socket::tcp_socket;
 use crate::call::{Call, Keep, done};
+use crate::connect::ConnectOptions;
 use crate::connection::Connection;
 use crate::link::Link;
 use crate::shared::{Shared, Touch};
@@ -43,7 +48,12 @@ use crate::shared::{Shared, Touch};
 /// # Cancel safety
 ///
 /// Dropped, it closes the connection.
-pub async fn attach(runtime: Arc<dyn Runtime>, io: Box<dyn Io>, config: Config) -> Result<Connection, Error> {
+pub async fn attach(
+    runtime: Arc<dyn Runtime>,
+    io: Box<dyn Io>,
+    options: impl Into<ConnectOptions>,
+) -> Result<Connection, Error> {
+    let ConnectOptions { config, .. } = options.into();
     config.validate().map_err(|error| Error::invalid(error.to_string()))?;
     let shared = Shared::new(config, runtime.now(), runtime.seed());
     let link = Link::new(Arc::clone(&shared));

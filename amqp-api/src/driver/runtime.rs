@@ -1,5 +1,6 @@
 //! What the driver needs of a runtime.
 
+use core::net::SocketAddr;
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
@@ -25,12 +26,19 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a future to its end. If the runtime is shut down it is to be dropped.
     fn spawn(&self, task: BoxFuture<()>);
 
-    /// Resolves the host's name and connects a socket. It needs no deadline of its own.
+    /// The socket addresses of a host, in the order in which they are to be tried. It needs no deadline of its own.
     ///
     /// # Errors
     ///
-    /// Those of the resolution and of the last address that was tried.
-    fn connect(&self, address: &Address, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>>;
+    /// Those of the system's resolver.
+    fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
+
+    /// Connects a socket. It needs no deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>>;
 
     /// A number that differs from run to run. A simulation gives the same again.
     fn seed(&self) -> u64 {

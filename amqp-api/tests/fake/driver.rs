@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use amqp_api::driver::connect;
 use amqp_api::proto::method::{ReplyCode, connection as wire_connection};
 use amqp_api::proto::wire::ShortStr;
 use amqp_api::{Config, Consume, ErrorKind, Heartbeat, Message, TimeoutReason};
@@ -14,7 +13,7 @@ use amqp_api::{Config, Consume, ErrorKind, Heartbeat, Message, TimeoutReason};
 use crate::peer::Peer;
 use crate::tools::{both, poll_once};
 use crate::wire::Manners;
-use crate::world::{Host, World};
+use crate::world::World;
 
 #[test]
 fn no_wake_up_is_lost_however_the_bytes_come() {
@@ -241,35 +240,6 @@ fn a_call_after_an_idle_hour_has_its_whole_deadline() {
     assert_eq!(error.operation(), Some("queue.declare"));
     assert!(matches!(error.kind(), ErrorKind::Timeout { reason: TimeoutReason::Call { .. }, .. }), "{error}");
     assert_eq!(world.elapsed(), Duration::from_secs(3605));
-}
-
-#[test]
-fn f8_hosts_are_tried_in_order_and_a_silent_one_is_given_up() {
-    let world = World::new(8);
-    let silent = world.wire(Peer::default(), Manners::Good);
-    silent.lock().reading = false;
-    world.host("refuses", Host::Refuses);
-    world.host("silent", Host::Answers(silent));
-    world.host("answers", Host::Answers(world.wire(Peer::default(), Manners::Good)));
-    let config = Config::default().hosts([("unreachable", 1), ("refuses", 2), ("silent", 3), ("answers", 4)]);
-    let connection = world.block_on(connect(world.runtime(), config)).unwrap();
-    assert_eq!(world.dialled(), ["unreachable:1", "refuses:2", "silent:3", "answers:4"]);
-    assert_eq!(world.elapsed(), Duration::from_secs(40), "30 s to connect, 10 s of silence");
-    assert!(connection.is_open());
-}
-
-#[test]
-fn c1_a_host_that_cannot_be_reached_is_an_error_and_nothing_goes_on_behind_it() {
-    let world = World::new(9);
-    let error = world.block_on(connect(world.runtime(), Config::new("unreachable"))).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Timeout { reason: TimeoutReason::Connect, .. }), "{error}");
-    world.host("refuses", Host::Refuses);
-    let error = world.block_on(connect(world.runtime(), Config::new("refuses"))).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ConnectionLost { kind: io::ErrorKind::ConnectionRefused, .. }));
-    assert!(error.to_string().contains("refuses:5672"), "{error}");
-    assert_eq!(world.task_count(), 0);
-    let error = world.block_on(connect(world.runtime(), Config::from_uri("amqps://secure").unwrap())).unwrap_err();
-    assert!(error.to_string().contains("TLS"), "{error}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! answer as badly as they may (`wire`), and a scripted broker at their other end (`peer`). A seed decides everything.
 
 #[cfg(test)]
+mod dial;
+#[cfg(test)]
 mod driver;
 #[cfg(test)]
 mod handles;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -34,8 +35,8 @@ struct State {
     next_timer: u64,
     wires: Vec<WireHandle>,
     tasks: Vec<Arc<Task>>,
-    /// What `Runtime::connect` answers, host by host; a host that is not here never answers.
-    hosts: Vec<(String, Host)>,
+    /// Every address of every host, and what dialling it gives.
+    addresses: Vec<(IpAddr, String, Host)>,
     dialled: Vec<String>,
 }
 
@@ -43,6 +44,8 @@ struct State {
 pub(crate) enum Host {
     Answers(WireHandle),
     Refuses,
+    /// Neither answers nor refuses.
+    Unreachable,
 }
 
 struct Task {
@@ -80,7 +83,7 @@ impl World {
             next_timer: 0,
             wires: Vec::new(),
             tasks: Vec::new(),
-            hosts: Vec::new(),
+            addresses: Vec::new(),
             dialled: Vec::new(),
         };
         Self(Arc::new(Inner { seed, start: now, state: Mutex::new(state), runnable: Mutex::default() }))
@@ -98,11 +101,15 @@ impl World {
         wire
     }
 
-    /// What dialling this host gives; see [`Host`].
-    pub(crate) fn host(&self, name: &str, host: Host) {
-        self.0.state.lock().unwrap().hosts.push((name.to_owned(), host));
+    /// What dialling this host gives; see [`Host`]. Called again for the same name, it adds an address to that host.
+    pub(crate) fn host(&self, name: &str, host: Host) -> IpAddr {
+        let addresses = &mut self.0.state.lock().unwrap().addresses;
+        let ip = IpAddr::from([192, 0, 2, u8::try_from(addresses.len()).unwrap()]);
+        addresses.push((ip, name.to_owned(), host));
+        ip
     }
 
+    /// The addresses that were tried, by the names of their hosts.
     pub(crate) fn dialled(&self) -> Vec<String> {
         self.0.state.lock().unwrap().dialled.clone()
     }
@@ -237,18 +244,26 @@ impl Runtime for World {
         task.wake();
     }
 
-    fn connect(&self, address: &Address, _: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let state = self.0.state.lock().unwrap();
+        let addresses = state.addresses.iter().filter(|(_, name, _)| *name == address.host);
+        let addresses = addresses.map(|(ip, ..)| SocketAddr::new(*ip, address.port)).collect();
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+
+    fn connect(&self, address: SocketAddr, _: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let mut state = self.0.state.lock().unwrap();
-        state.dialled.push(address.to_string());
-        let host = state.hosts.iter().find(|(name, _)| *name == address.host).map(|(_, host)| host.clone());
+        let (_, name, host) = state.addresses.iter().find(|(ip, ..)| *ip == address.ip()).expect("a known address");
+        let (dialled, host) = (format!("{name}:{}", address.port()), host.clone());
+        state.dialled.push(dialled);
         Box::pin(async move {
             match host {
-                Some(Host::Answers(wire)) => {
+                Host::Answers(wire) => {
                     let io: Box<dyn Io> = Box::new(FakeIo(wire));
                     Ok(io)
                 }
-                Some(Host::Refuses) => Err(io::ErrorKind::ConnectionRefused.into()),
-                None => std::future::pending().await,
+                Host::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
+                Host::Unreachable => std::future::pending().await,
             }
         })
     }

@@ -45,6 +45,9 @@ use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
 pub struct Config {
     /// Where brokers listen, in the order in which they are tried. Default: `localhost:5672`.
     pub hosts: Vec<Address>,
+    /// Whether each attempt to connect tries the hosts in an order of its own, so that many clients spread over them.
+    /// Default: false.
+    pub shuffle_hosts: bool,
     /// How to speak TLS; `None`, the default, is TCP in clear.
     pub tls: Option<TlsOptions>,
     /// The virtual host, at most 255 bytes. Default: `/`.
@@ -82,6 +85,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             hosts: vec![Address::default()],
+            shuffle_hosts: false,
             tls: None,
             virtual_host: "/".to_owned(),
             credentials: Credentials::default(),
@@ -129,6 +133,13 @@ impl Config {
     #[must_use]
     pub fn hosts<A: Into<Address>>(mut self, hosts: impl IntoIterator<Item = A>) -> Self {
         self.hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`shuffle_hosts`](Config#structfield.shuffle_hosts).
+    #[must_use]
+    pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
+        self.shuffle_hosts = shuffle;
         self
     }
 
@@ -236,7 +247,7 @@ impl Config {
         self
     }
 
-    /// Sets [`Timeouts::connect`].
+    /// Sets [`Timeouts::connect`]: how long finding the addresses of a host may take, and how long connecting to each.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.connect = timeout;

@@ -107,7 +107,7 @@ impl Default for Heartbeat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Connecting one socket, the resolution of its name included. Default: 30 s.
+    /// Finding the addresses of a host, and connecting a socket to each of them: this long every time. Default: 30 s.
     pub connect: Duration,
     /// The whole handshake, from the protocol header to open-ok. Default: 10 s.
     pub handshake: Duration,

@@ -1,0 +1,122 @@
+//! From what users have at hand to what a connection is made with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use amqp_proto::config::Config;
+use amqp_proto::error::Error;
+
+use crate::resolver::Resolve;
+
+/// What a connection is made with: a [`Config`], which is plain data, and what the program itself has to do meanwhile.
+///
+/// A URI and a [`Config`] are enough for most connections, and become this by [`IntoConnectOptions`].
+///
+/// ```no_run
+/// # async fn connect(_: impl amqp_api::IntoConnectOptions) -> Result<(), amqp_api::Error> { Ok(()) }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use amqp_api::{Address, Config, ConnectOptions};
+///
+/// let config = Config::from_uri("amqp://broker.internal")?;
+/// let options = ConnectOptions::new(config).resolver(|address: Address| async move {
+///     println!("looking for {}", address.host);
+///     Ok(vec![([192, 0, 2, 1], address.port).into()])
+/// });
+/// let connection = connect(options).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ConnectOptions {
+    pub(crate) config: Config,
+    pub(crate) resolver: Option<Arc<dyn Resolve>>,
+}
+
+impl ConnectOptions {
+    /// This configuration, and nothing else.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, resolver: None }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Finds the addresses of hosts in this way, in place of the runtime's. It is asked anew for each host that is tried,
+    /// and has [`Config::connect_timeout`] to answer.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+}
+
+impl From<Config> for ConnectOptions {
+    fn from(config: Config) -> Self {
+        Self::new(config)
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("config", &self.config)
+            .field("resolver", &self.resolver.as_ref().map(|_| format_args!("..")))
+            .finish()
+    }
+}
+
+/// What a connection can be made from: a URI as text, a [`Config`], or [`ConnectOptions`].
+pub trait IntoConnectOptions {
+    /// The options.
+    ///
+    /// # Errors
+    ///
+    /// If the URI is wrong.
+    fn into_connect_options(self) -> Result<ConnectOptions, Error>;
+}
+
+impl IntoConnectOptions for ConnectOptions {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        Ok(self)
+    }
+}
+
+impl IntoConnectOptions for &ConnectOptions {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoConnectOptions for Config {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        Ok(ConnectOptions::new(self))
+    }
+}
+
+impl IntoConnectOptions for &Config {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        self.clone().into_connect_options()
+    }
+}
+
+impl IntoConnectOptions for &str {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        Config::from_uri(self)?.into_connect_options()
+    }
+}
+
+impl IntoConnectOptions for String {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        self.as_str().into_connect_options()
+    }
+}
+
+impl IntoConnectOptions for &String {
+    fn into_connect_options(self) -> Result<ConnectOptions, Error> {
+        self.as_str().into_connect_options()
+    }
+}
