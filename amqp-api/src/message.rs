@@ -186,6 +186,16 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// How long the body is, in bytes.
+    #[inline]
+    pub(crate) fn body_len(&self) -> usize {
+        match &self.body {
+            Body::Borrowed(body) => body.len(),
+            Body::Owned(body) => body.len(),
+            Body::Shared(body) => body.len(),
+        }
+    }
+
     /// What the core takes.
     #[inline]
     pub(crate) fn publish<'p>(&'p self, to: &Target<'p>, mandatory: bool) -> Publish<'p> {

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use amqp_proto::conn::{ChannelId, ConfirmId, Connection, Reply, RequestId};
-use amqp_proto::error::{Error, ErrorKind};
+use amqp_proto::error::Error;
 use amqp_proto::method::confirm;
 
 use crate::call::{Call, Keep, mismatch};
-use crate::channel::{give_way, is_full, wait_room};
+use crate::channel::{in_turn, is_channel_gone};
 use crate::confirm::Confirm;
 use crate::link::Link;
 use crate::message::{Message, Target};
-use crate::shared::Touch;
+use crate::shared::{State, Touch};
 
 /// A publisher: a channel of its own in confirm mode, from [`Connection::publisher`](crate::Connection::publisher).
 ///
@@ -129,27 +129,16 @@ impl Publisher {
     ) -> Result<Confirm, Error> {
         let message = self.prepare(message.into())?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        loop {
-            let Some((channel, result)) = self.queue(&to, &message, true) else {
-                give_way().await;
-                continue;
-            };
-            match result {
-                Ok(id) => return Ok(Confirm::new(Arc::clone(self.link().shared()), channel, id)),
-                Err(error) if is_full(&error) => match wait_room(self.link().shared(), channel).await {
-                    Err(error) if !is_channel_gone(&error) => return Err(error),
-                    _ => {}
-                },
-                Err(error) => return Err(error),
-            }
-        }
+        let queue = |state: &mut State| self.queue(state, &to, &message);
+        let (channel, confirm) = in_turn(self.link().shared(), message.body_len(), queue).await?;
+        Ok(Confirm::new(Arc::clone(self.link().shared()), channel, confirm))
     }
 
     /// Publishes a message now, or says that there is no room.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Full`] if there is no room; otherwise those of [`send`](Self::send), but no time-out.
+    /// [`ErrorKind::Full`] if there is no room, or others wait for it; otherwise those of [`send`](Self::send), but no time-out.
     pub fn try_send<'m>(
         &self,
         exchange: impl AsRef<str>,
@@ -158,10 +147,9 @@ impl Publisher {
     ) -> Result<Confirm, Error> {
         let message = self.prepare(message.into())?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        match self.queue(&to, &message, false) {
-            Some((channel, result)) => Ok(Confirm::new(Arc::clone(self.link().shared()), channel, result?)),
-            None => Err(Error::new(ErrorKind::Full)),
-        }
+        let (_, queued) = self.link().visit(Touch::Output, |state| self.queue(state, &to, &message));
+        let (channel, confirm) = queued?;
+        Ok(Confirm::new(Arc::clone(self.link().shared()), channel, confirm))
     }
 
     #[inline]
@@ -173,29 +161,23 @@ impl Publisher {
         Ok(message)
     }
 
-    /// Queues a message on the present channel, or on a new one if that is gone. `None`: nothing was queued, because it
-    /// is the turn of others.
+    /// Queues a message on the present channel, or on a new one if that is gone; also says which it was.
     #[inline]
     fn queue(
         &self,
+        state: &mut State,
         to: &Target<'_>,
         message: &Message<'_>,
-        may_give_way: bool,
-    ) -> Option<(ChannelId, Result<ConfirmId, Error>)> {
+    ) -> (ChannelId, Result<(ChannelId, ConfirmId), Error>) {
         let publish = message.publish(to, self.mandatory);
-        self.link().visit(Touch::Output, |state| {
-            if may_give_way && state.gives_way() {
-                return None;
+        let channel = &mut state.publishers[self.inner.slot]; // There until the last handle is dropped.
+        let result = match state.conn.publish_confirmed(*channel, &publish) {
+            Err(error) if is_channel_gone(&error) && state.conn.is_open() => {
+                replace(&mut state.conn, channel).and_then(|()| state.conn.publish_confirmed(*channel, &publish))
             }
-            let channel = &mut state.publishers[self.inner.slot]; // There until the last handle is dropped.
-            let result = match state.conn.publish_confirmed(*channel, &publish) {
-                Err(error) if is_channel_gone(&error) && state.conn.is_open() => {
-                    replace(&mut state.conn, channel).and_then(|()| state.conn.publish_confirmed(*channel, &publish))
-                }
-                result => result,
-            };
-            Some((*channel, result))
-        })
+            result => result,
+        };
+        (*channel, result.map(|confirm| (*channel, confirm)))
     }
 }
 
@@ -224,10 +206,6 @@ fn replace(conn: &mut Connection, channel: &mut ChannelId) -> Result<(), Error> 
     conn.abandon_request(selected);
     conn.release_channel(std::mem::replace(channel, new));
     Ok(())
-}
-
-fn is_channel_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ChannelClosed(_) | ErrorKind::ChannelNotOpen)
 }
 
 impl Drop for Inner {

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `topology` | exchanges, queues and bindings |
 //! | `publish` | messages out, on this channel |
+//! | `room` | the wait for room to publish |
 //! | `receive` | messages in: consume, get, qos, settlement by tag, recover |
 //! | `returns` | the stream of messages that came back |
 
 mod publish;
 mod receive;
 mod returns;
+mod room;
 mod topology;
 
 use std::fmt;
@@ -19,9 +21,9 @@ use amqp_proto::conn::{self, ChannelId, Reply, RequestId};
 use amqp_proto::error::Error;
 use amqp_proto::method::{Method, channel, confirm, tx};
 
-pub(crate) use self::publish::{give_way, is_full, wait_room};
 pub use self::receive::Tag;
 pub use self::returns::Returns;
+pub(crate) use self::room::{in_turn, is_channel_gone};
 pub use self::topology::QueueDeclared;
 use crate::call::{Call, Keep, done, mismatch};
 use crate::link::Link;

@@ -1,17 +1,13 @@
 //! Messages out, on a channel.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
-use amqp_proto::conn::{ChannelId, ConfirmId};
-use amqp_proto::error::{Error, ErrorKind};
+use amqp_proto::error::Error;
 
-use super::Channel;
-use crate::call::{Call, Keep, done};
+use super::{Channel, in_turn};
 use crate::confirm::Confirm;
 use crate::message::{Message, Target};
-use crate::shared::{Shared, Touch};
+use crate::shared::{State, Touch};
 
 impl Channel {
     /// Publishes a message: when it returns, the message stands in the write buffer and leaves with what else stands
@@ -20,7 +16,7 @@ impl Channel {
     ///
     /// It is neither mandatory nor persistent unless the [`Message`] says so. If the write buffer is full
     /// ([`Limits::publish_buffer`](crate::Limits), by default 1 MiB), because the broker does not read or has blocked
-    /// publishing, it waits for room, by default for up to 30 s.
+    /// publishing, it waits for room, by default for up to 30 s; whoever waits longer gets it first.
     ///
     /// ```no_run
     /// # async fn example(channel: amqp_api::Channel) -> Result<(), amqp_api::Error> {
@@ -48,20 +44,16 @@ impl Channel {
     ) -> Result<(), Error> {
         let message = message.into().ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        loop {
-            match self.queue(&to, &message, true) {
-                None => give_way().await,
-                Some(Err(error)) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
-                Some(result) => return result,
-            }
-        }
+        let id = self.id();
+        let queue = |state: &mut State| (id, state.conn.publish(id, &message.publish(&to, false)));
+        in_turn(self.shared(), message.body_len(), queue).await
     }
 
     /// Publishes a message now, or says that there is no room.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Full`] if there is no room; otherwise those of [`publish`](Self::publish), but no time-out.
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full) if there is no room, or others wait for it; otherwise those of [`publish`](Self::publish), but no time-out.
     pub fn try_publish<'m>(
         &self,
         exchange: impl AsRef<str>,
@@ -70,7 +62,8 @@ impl Channel {
     ) -> Result<(), Error> {
         let message = message.into().ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        self.queue(&to, &message, false).unwrap_or_else(|| Err(Error::new(ErrorKind::Full)))
+        let (id, publish) = (self.id(), message.publish(&to, false));
+        self.shared().visit(Touch::Output, |state| state.conn.publish(id, &publish))
     }
 
     /// Publishes a message on a channel in confirm mode: when it returns, the message stands in the write buffer, and
@@ -102,58 +95,9 @@ impl Channel {
     ) -> Result<Confirm, Error> {
         let message = message.into().ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        loop {
-            match self.queue_confirmed(&to, &message) {
-                None => give_way().await,
-                Some(Ok(id)) => return Ok(Confirm::new(Arc::clone(self.shared()), self.id(), id)),
-                Some(Err(error)) if is_full(&error) => wait_room(self.shared(), self.id()).await?,
-                Some(Err(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// `None`: nothing was queued, because it is the turn of others.
-    #[inline]
-    fn queue(&self, to: &Target<'_>, message: &Message<'_>, may_give_way: bool) -> Option<Result<(), Error>> {
-        let publish = message.publish(to, false);
         let id = self.id();
-        self.shared().visit(Touch::Output, |state| {
-            let gives_way = may_give_way && state.gives_way();
-            (!gives_way).then(|| state.conn.publish(id, &publish))
-        })
+        let queue = |state: &mut State| (id, state.conn.publish_confirmed(id, &message.publish(&to, false)));
+        let confirm = in_turn(self.shared(), message.body_len(), queue).await?;
+        Ok(Confirm::new(Arc::clone(self.shared()), id, confirm))
     }
-
-    /// `None`: nothing was queued, because it is the turn of others.
-    #[inline]
-    fn queue_confirmed(&self, to: &Target<'_>, message: &Message<'_>) -> Option<Result<ConfirmId, Error>> {
-        let publish = message.publish(to, false);
-        let id = self.id();
-        self.shared()
-            .visit(Touch::Output, |state| (!state.gives_way()).then(|| state.conn.publish_confirmed(id, &publish)))
-    }
-}
-
-#[inline]
-pub(crate) fn is_full(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Full)
-}
-
-/// Lets other tasks have a turn.
-#[cold]
-pub(crate) async fn give_way() {
-    let mut given = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Waits until a publish may go again.
-#[cold]
-pub(crate) fn wait_room(shared: &Arc<Shared>, id: ChannelId) -> Call<()> {
-    Call::start(Keep::Memory(Arc::clone(shared)), done, |conn| Ok(Some(conn.wait_room(id, None))))
 }

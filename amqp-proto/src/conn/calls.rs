@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::event::Reply;
-use super::ids::RequestId;
+use super::ids::{ChannelId, RequestId};
 use crate::error::Error;
 
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ struct Slot {
     /// The method that was sent, for people.
     method: &'static str,
     timeout: Option<Duration>,
+    /// It waits for room to publish on this channel, not for a reply.
+    room: Option<ChannelId>,
     state: State,
 }
 
@@ -46,13 +48,42 @@ impl Calls {
     pub(super) fn insert(&mut self, method: &'static str, timeout: Option<Duration>) -> RequestId {
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
-        let index = self.slots.insert(Slot { generation, method, timeout, state: State::Waiting { watched: false } });
+        let index = self.slots.insert(Slot {
+            generation,
+            method,
+            timeout,
+            room: None,
+            state: State::Waiting { watched: false },
+        });
         // A slab of 2^32 slots does not fit into memory.
         let id = RequestId { index: u32::try_from(index).unwrap_or(u32::MAX), generation };
         if timeout.is_some() {
             self.unarmed.push(id);
         }
         id
+    }
+
+    /// A request for room to publish on this channel.
+    pub(super) fn insert_for_room(&mut self, method: &'static str, timeout: Duration, channel: ChannelId) -> RequestId {
+        let id = self.insert(method, Some(timeout));
+        if let Some(slot) = self.slot(id) {
+            slot.room = Some(channel);
+        }
+        id
+    }
+
+    /// The channel on which this request waits for room, if it does.
+    #[inline]
+    pub(super) fn room_of(&self, id: RequestId) -> Option<ChannelId> {
+        self.slots.get(id.index()).filter(|slot| slot.generation == id.generation)?.room
+    }
+
+    /// Whether it waits and wants an event, which it gets now.
+    pub(super) fn take_watched(&mut self, id: RequestId) -> bool {
+        match self.slot(id).map(|slot| &mut slot.state) {
+            Some(State::Waiting { watched }) => std::mem::take(watched),
+            _ => false,
+        }
     }
 
     fn slot(&mut self, id: RequestId) -> Option<&mut Slot> {

@@ -16,9 +16,11 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 
 use super::confirms::Window;
+use super::consumers::Ended;
 use super::content::{Assembly, Returned};
 use super::ids::{ChannelId, ConsumerId, RequestId};
 use super::publish::Backlog;
+use super::room::Line;
 use super::settle::Unsettled;
 use crate::error::{Error, ErrorKind};
 
@@ -39,6 +41,7 @@ pub(super) struct Channel {
     /// How many `basic.recover` are not answered: what comes before the last answer is void too, if it is to be settled.
     pub(super) recovering: u32,
     pub(super) consumers: HashMap<Box<str>, ConsumerId, FixedState>,
+    pub(super) ended: Ended,
     /// The consumer that the last delivery was for.
     pub(super) last_consumer: Option<ConsumerId>,
     /// The prefetch that new consumers get, as last told to the broker.
@@ -50,6 +53,8 @@ pub(super) struct Channel {
     pub(super) mode: Mode,
     /// A large message that is leaving in parts, and what follows it.
     pub(super) backlog: Option<Box<Backlog>>,
+    /// Those who wait for room to publish.
+    pub(super) line: Line,
     /// The broker asked for no more content by `channel.flow`.
     pub(super) stopped: bool,
     pub(super) returns: VecDeque<Returned>,
@@ -109,12 +114,14 @@ impl Channel {
             epoch: 0,
             recovering: 0,
             consumers: HashMap::with_hasher(FixedState::default()),
+            ended: Ended::default(),
             last_consumer: None,
             prefetch: None,
             qos: None,
             global_qos: None,
             mode: Mode::Plain,
             backlog: None,
+            line: Line::default(),
             stopped: false,
             returns: VecDeque::new(),
             returns_bytes: 0,

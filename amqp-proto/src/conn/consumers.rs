@@ -10,11 +10,14 @@
 //! A queue is kept here as data; whoever reads it is told by an event. With manual acks the prefetch bounds it. Without
 //! acks, or with prefetch 0, bytes are counted and the connection stops reading at its limit. A consumer whose owner
 //! has gone requeues what it had buffered and what still comes.
+//!
+//! What comes for a consumer that has ended is no fault of the broker's: cancel-ok may overtake deliveries, and RabbitMQ
+//! 4.3 may deliver after it has cancelled a consumer that acked too late. Its tag is remembered for a while ([`Ended`]).
 
 use std::collections::VecDeque;
 
 use super::content::Delivery;
-use super::ids::ChannelId;
+use super::ids::{ChannelId, ConsumerId};
 use crate::error::{Error, ErrorKind};
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Consumer {
     /// Nothing but this client's memory bounds what the broker sends.
     pub(super) unbounded: bool,
     pub(super) state: ConsumerState,
+    /// Consume-ok came, and its id was handed out.
+    pub(super) started: bool,
     /// The owner has gone.
     pub(super) released: bool,
     /// Somebody waits for the next delivery.
@@ -52,6 +57,35 @@ pub(super) enum ConsumerState {
     Ended,
 }
 
+/// Whom a delivery is for, and what becomes of it if the consumer is gone when it is complete: without acks it is
+/// dropped, otherwise requeued.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recipient {
+    pub(super) id: ConsumerId,
+    pub(super) no_ack: bool,
+}
+
+/// The tags of consumers of a channel that have ended, the latest last.
+#[derive(Debug, Default)]
+pub(super) struct Ended(VecDeque<(Box<str>, Recipient)>);
+
+/// How many ended consumers a channel remembers.
+const REMEMBERED: usize = 256;
+
+impl Ended {
+    pub(super) fn remember(&mut self, tag: Box<str>, recipient: Recipient) {
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((tag, recipient));
+    }
+
+    /// The latest consumer of this tag that has ended.
+    pub(super) fn find(&self, tag: &[u8]) -> Option<Recipient> {
+        self.0.iter().rev().find(|(ended, _)| ended.as_bytes() == tag).map(|(_, recipient)| *recipient)
+    }
+}
+
 /// What a message costs beyond its bytes, roughly.
 pub(super) const OVERHEAD: usize = 160;
 
@@ -64,6 +98,7 @@ impl Consumer {
             no_ack,
             unbounded: no_ack || prefetch == 0,
             state: ConsumerState::Starting,
+            started: false,
             released: false,
             watched: false,
             queue: VecDeque::new(),
@@ -113,11 +148,12 @@ impl Consumer {
         freed
     }
 
-    /// Whether what comes now is to be thrown away: reading does not pause any more, and there is twice as much as
-    /// would have paused it.
+    /// Whether somebody will read what comes now. Not where reading does not pause any more and there is twice as much
+    /// as would have paused it.
     #[inline]
-    pub(super) fn is_flooded(&self, closing: bool, limit: usize) -> bool {
-        (closing || !self.counted) && self.bytes >= limit.saturating_mul(2)
+    pub(super) fn takes_more(&self, closing: bool, limit: usize) -> bool {
+        let flooded = (closing || !self.counted) && self.bytes >= limit.saturating_mul(2);
+        !self.released && self.state != ConsumerState::Ended && !flooded
     }
 
     #[inline]

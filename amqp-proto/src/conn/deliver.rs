@@ -2,7 +2,7 @@
 
 use super::channel::{About, Mode};
 use super::confirms::Fingerprint;
-use super::consumers::{ConsumerState, Item, OVERHEAD};
+use super::consumers::{ConsumerState, Item, OVERHEAD, Recipient};
 use super::content::{Assembly, Delivery, Head, Incoming, Returned};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, DeliveryTag, Event, Next, Reply};
@@ -14,8 +14,8 @@ impl Connection {
     #[inline]
     pub(super) fn complete(&mut self, id: ChannelId, assembly: Assembly) -> Result<(), Fault> {
         match assembly.head {
-            Head::Deliver { consumer, delivery_tag, redelivered } => {
-                self.delivered(id, consumer, delivery_tag, redelivered, || assembly.finish())
+            Head::Deliver { recipient, delivery_tag, redelivered } => {
+                self.delivered(id, recipient, delivery_tag, redelivered, || assembly.finish())
             }
             Head::Got { delivery_tag, redelivered, message_count } => {
                 self.got(id, delivery_tag, redelivered, message_count, assembly)
@@ -31,40 +31,36 @@ impl Connection {
     pub(super) fn delivered(
         &mut self,
         id: ChannelId,
-        consumer_id: ConsumerId,
+        recipient: Recipient,
         delivery_tag: u64,
         redelivered: bool,
         message: impl FnOnce() -> Incoming,
     ) -> Result<(), Fault> {
         let (closing, limit) = (self.is_closing(), self.config.limits.receive_buffer);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
-        let Some(consumer) = self
-            .consumers
-            .get_mut(consumer_id.index())
-            .filter(|consumer| consumer.generation == consumer_id.generation)
-        else {
-            return Ok(());
-        };
-        if channel.recovering > 0 && !consumer.no_ack {
+        let no_ack = recipient.no_ack;
+        if channel.recovering > 0 && !no_ack {
             // It went out before basic.recover took effect and comes again.
             return Ok(());
         }
-        if !channel.unsettled.delivered(delivery_tag, consumer.no_ack) {
+        if !channel.unsettled.delivered(delivery_tag, no_ack) {
             return Err(bad_tag(delivery_tag, channel.number));
         }
         let tag = DeliveryTag { value: delivery_tag, channel: id, epoch: channel.epoch };
-        if consumer.released || consumer.is_flooded(closing, limit) {
-            if consumer.no_ack {
+        let consumer =
+            self.consumers.get_mut(recipient.id.index()).filter(|it| it.generation == recipient.id.generation);
+        let Some(consumer) = consumer.filter(|consumer| consumer.takes_more(closing, limit)) else {
+            if no_ack {
                 self.stats.deliveries_discarded += 1;
             } else {
                 self.requeue(tag);
             }
             return Ok(());
-        }
-        let item = item(tag, consumer.no_ack, redelivered, None, message());
+        };
+        let item = item(tag, no_ack, redelivered, None, message());
         self.buffered += consumer.push(item);
         if std::mem::take(&mut consumer.watched) {
-            self.events.push_back(Event::ConsumerReady(consumer_id));
+            self.events.push_back(Event::ConsumerReady(recipient.id));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::channel::{ChannelState, Mode};
-use super::consumers::ConsumerState;
+use super::consumers::{ConsumerState, Ended};
 use super::handshake::Phase;
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, Event, Outbound, Outcome, Reply, RequestId};
@@ -125,11 +125,10 @@ impl Connection {
         if was_opening {
             self.resolve(self.opened, Err(cause.clone()));
         }
-        // What is left belongs to no channel: requests for room.
+        // What is left belongs to no channel.
         for request in self.calls.waiting() {
             self.resolve(request, Err(cause.clone()));
         }
-        self.room_waiters.clear();
         self.bulk.clear();
         self.dirty.clear();
         self.unarmed.clear();
@@ -149,6 +148,7 @@ impl Connection {
         channel.dirty = false;
         channel.unsettled.invalidate();
         channel.consumers.clear();
+        channel.ended = Ended::default();
         channel.last_consumer = None;
         let pending = std::mem::take(&mut channel.pending);
         if let Mode::Confirm(window) = &mut channel.mode {
@@ -165,12 +165,7 @@ impl Connection {
         for pending in pending {
             self.answer(pending.request, Err(cause.clone()));
         }
-        let (room, waiting) = std::mem::take(&mut self.room_waiters).into_iter().partition(|(_, waiter)| *waiter == id);
-        self.room_waiters = waiting;
-        let room: Vec<(RequestId, ChannelId)> = room;
-        for (request, _) in room {
-            self.answer(Some(request), Err(cause.clone()));
-        }
+        self.close_line(id, cause);
         self.end_consumers_of(id, cause, lost);
         self.event(Event::ChannelClosed(id));
     }
@@ -189,8 +184,8 @@ impl Connection {
             .collect();
         for id in ids {
             let Some(consumer) = self.consumer_mut(id) else { continue };
-            // Nobody has a handle to a consumer that never started.
-            let orphan = consumer.state == ConsumerState::Starting;
+            // Nobody has a handle to a consumer that never started, whether it was cancelled meanwhile or not.
+            let orphan = !consumer.started;
             if !consumer.no_ack {
                 let freed = consumer.forget_deliveries();
                 self.unbuffer(freed);
@@ -221,8 +216,11 @@ impl Connection {
     pub(super) fn expire_calls(&mut self, now: Instant) {
         while let Some(request) = self.calls.pop_expired(now) {
             let error = Error::timeout(self.call_reason(request), self.blocked.is_some());
-            self.room_waiters.retain(|(waiter, _)| *waiter != request);
+            let room = self.calls.room_of(request);
             self.resolve(request, Err(error));
+            if let Some(channel) = room {
+                self.leave_line(request, channel);
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use crate::error::Error;
 pub enum Event {
     /// The handshake is done.
     Connected,
-    /// This request has its reply. Sent only if `take_reply` was tried before.
+    /// This request has its reply. Sent only if `take_reply` was tried before. (A request for room may have lost it again
+    /// when `take_reply` is tried, and is told again.)
     Resolved(RequestId),
     /// This publish has its outcome. Sent only if `take_outcome` was tried before.
     Confirmed(ConfirmId),

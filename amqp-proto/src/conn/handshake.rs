@@ -102,7 +102,7 @@ impl Connection {
             (Phase::AwaitOpenOk | Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Unblocked(_)) => {
                 self.blocked = None;
                 self.event(Event::Unblocked);
-                self.resolve_room();
+                self.grant_room();
             }
             (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::UpdateSecretOk(_)) => {
                 return Err(unexpected());

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::consumers::Recipient;
 use super::content::{Assembly, Envelope, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
@@ -218,31 +219,37 @@ impl Connection {
         if channel.assembly.is_some() {
             return Err(Fault::unexpected("basic.deliver in the middle of a message", number));
         }
-        let known = channel.last_consumer.filter(|id| {
-            self.consumers
-                .get(id.index())
-                .is_some_and(|consumer| consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes())
+        let known = channel.last_consumer.and_then(|id| {
+            let consumer = self.consumers.get(id.index())?;
+            let recipient = Recipient { id, no_ack: consumer.no_ack };
+            (consumer.tag.as_bytes() == deliver.consumer_tag.as_bytes()).then_some(recipient)
         });
-        let consumer = match known {
-            Some(consumer) => consumer,
+        let recipient = match known {
+            Some(recipient) => recipient,
             None => {
                 let tag = deliver.consumer_tag.to_str().unwrap_or_default();
-                let Some(consumer) = channel.consumers.get(tag).copied() else {
+                let living = channel.consumers.get(tag).copied().and_then(|id| {
+                    let no_ack = self.consumers.get(id.index())?.no_ack;
+                    channel.last_consumer = Some(id);
+                    Some(Recipient { id, no_ack })
+                });
+                let Some(recipient) = living.or_else(|| channel.ended.find(deliver.consumer_tag.as_bytes())) else {
                     let what = format!("basic.deliver for the unknown consumer {}", deliver.consumer_tag);
                     return Err(Fault::unexpected(what, number));
                 };
-                channel.last_consumer = Some(consumer);
-                consumer
+                recipient
             }
         };
         let id = channel.id;
         match small_message(ahead, number, self.config.limits.max_body) {
-            Some((properties, body)) => self.delivered(id, consumer, deliver.delivery_tag, deliver.redelivered, || {
-                let envelope = Envelope::of_delivery(&deliver, args, properties, body);
-                Incoming { envelope, payload: Payload::Inline, oversized: None }
-            }),
+            Some((properties, body)) => {
+                self.delivered(id, recipient, deliver.delivery_tag, deliver.redelivered, || {
+                    let envelope = Envelope::of_delivery(&deliver, args, properties, body);
+                    Incoming { envelope, payload: Payload::Inline, oversized: None }
+                })
+            }
             None => {
-                channel.assembly = Some(Assembly::deliver(&deliver, consumer, args, room_ahead(ahead, number)));
+                channel.assembly = Some(Assembly::deliver(&deliver, recipient, args, room_ahead(ahead, number)));
                 Ok(())
             }
         }

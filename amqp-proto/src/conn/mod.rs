@@ -10,7 +10,8 @@
 //! | `deliver` | complete messages to the consumer, caller or publish that they are for |
 //! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
 //! | `requests`, `consume` | what the application asks of a channel; of its consumers |
-//! | `publish` | messages that go out, room, large messages in parts |
+//! | `publish` | messages that go out, large messages in parts |
+//! | `room` | room to publish, and those who wait for it |
 //! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
 //! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
 //! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
@@ -36,6 +37,7 @@ mod outbound;
 mod publish;
 mod replies;
 mod requests;
+mod room;
 mod settle;
 mod timers;
 
@@ -58,6 +60,7 @@ use self::channel::Channels;
 use self::confirms::Waiters;
 use self::consumers::Consumer;
 use self::handshake::Phase;
+use self::room::Room;
 use self::timers::Heartbeats;
 use crate::config::Config;
 use crate::error::{Error, TimeoutReason};
@@ -154,7 +157,7 @@ pub struct Connection {
     unarmed: Vec<ChannelId>,
     /// One entry for each channel with confirms outstanding.
     confirm_deadlines: BinaryHeap<Reverse<(Instant, ChannelId)>>,
-    room_waiters: Vec<(RequestId, ChannelId)>,
+    room: Room,
 
     events: VecDeque<Event>,
     /// The driver has something to do that it does not know of.
@@ -210,7 +213,7 @@ impl Connection {
             dirty: Vec::new(),
             unarmed: Vec::new(),
             confirm_deadlines: BinaryHeap::new(),
-            room_waiters: Vec::new(),
+            room: Room::default(),
             events: VecDeque::new(),
             turn: true,
             hasher: FixedState::with_seed(seed),
@@ -244,7 +247,7 @@ impl Connection {
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.sent(now);
         }
-        self.resolve_room();
+        self.grant_room();
     }
 
     // ---- out ---------------------------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ impl Connection {
         self.send_close_if_drained();
         std::mem::swap(&mut self.out, outbound);
         self.in_flight = outbound.len();
-        self.resolve_room();
+        self.grant_room();
     }
 
     /// The next deadline, and what it is for, for people who read a log.
@@ -410,6 +413,12 @@ impl Connection {
     #[must_use]
     pub fn outbound_len(&self) -> usize {
         self.out.len() + self.in_flight
+    }
+
+    /// How many consumers there are: those that have ended and are not released yet, too.
+    #[must_use]
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
     }
 
     /// How many channel numbers are in use.

@@ -3,19 +3,17 @@
 //! A publish is one unit: its method, header and body frames leave together, and content never interleaves within a
 //! channel. A large message on one channel must not hold up the others, though: its body leaves in parts, turn by
 //! turn ([`Backlog`]), and what its own channel sends meanwhile queues up behind it.
-//!
-//! There is room for a publish while less than [`Limits::publish_buffer`](crate::config::Limits) bytes wait to be
-//! written, the broker has not blocked the connection, and the channel has neither a backlog nor been stopped by
-//! `channel.flow`. So what waits is bounded by that limit and one message for each channel.
+//! Whether there is room for it is the business of `room`.
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
 use super::channel::Mode;
 use super::confirms::Fingerprint;
-use super::{ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
+use super::room::ROOM;
+use super::{ChannelId, ConfirmId, Connection, Event, Outcome, RequestId};
 use crate::error::{Error, ErrorKind, TimeoutReason};
 use crate::method::{Properties, basic, put_content_header, put_method};
 use crate::wire::{EncodeError, FRAME_END, FRAME_OVERHEAD, ShortStr, put_body_frame_header};
@@ -58,7 +56,7 @@ impl PublishBody<'_> {
 const LINK: usize = 4 * 1024;
 
 /// A body of more bytes than this leaves in parts.
-const BULK: usize = 256 * 1024;
+pub(super) const BULK: usize = 256 * 1024;
 
 /// The largest frame where neither side has a limit.
 const UNLIMITED: usize = 128 * 1024;
@@ -103,11 +101,11 @@ impl Connection {
 
     #[inline]
     fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, watched: bool) -> Result<Option<ConfirmId>, Error> {
-        let room = self.out.len() + self.in_flight < self.publish_limit() && self.blocked.is_none();
-        let channel = self.usable(id).map_err(during_publish)?;
-        if !room || channel.backlog.is_some() || channel.stopped {
+        self.usable(id).map_err(during_publish)?;
+        if !self.takes_room(id) {
             return Err(full());
         }
+        let channel = self.usable(id).map_err(during_publish)?;
         if watched && !matches!(channel.mode, Mode::Confirm(_)) {
             return Ok(None);
         }
@@ -115,7 +113,11 @@ impl Connection {
         if channel.unsettled.has_acks() {
             self.flush_acks(id);
         }
-        self.put_publish(id, number, publish).map_err(during_publish)?;
+        if let Err(error) = self.put_publish(id, number, publish) {
+            // The room that it was given is free again.
+            self.grant_room();
+            return Err(during_publish(error));
+        }
         let Some(channel) = self.channels.get_mut(id) else { return Ok(None) };
         let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
         let waiter = watched.then(|| self.waiters.insert());
@@ -195,6 +197,7 @@ impl Connection {
         if let Some(channel) = self.channels.get_mut(id) {
             channel.backlog = Some(Box::new(Backlog { rest: body, behind: Vec::new() }));
             self.bulk.push_back(id);
+            self.leave_turns(id);
         }
     }
 
@@ -220,6 +223,7 @@ impl Connection {
             let behind = if backlog.rest.is_empty() {
                 let behind = std::mem::take(&mut backlog.behind);
                 channel.backlog = None;
+                self.join_turns(id);
                 behind
             } else {
                 self.bulk.push_back(id);
@@ -236,55 +240,6 @@ impl Connection {
         match self.channels.get_mut(id).and_then(|channel| channel.backlog.as_mut()) {
             Some(backlog) => backlog.tail(),
             None => self.out.tail(),
-        }
-    }
-
-    /// The bytes that may wait to be written: a limit of 0 would let nothing through.
-    #[inline]
-    fn publish_limit(&self) -> usize {
-        self.config.limits.publish_buffer.max(1)
-    }
-
-    // ---- room --------------------------------------------------------------------------------------------------
-
-    /// Whether a publish on this channel would be queued now. Also true where it would fail at once.
-    #[must_use]
-    pub fn can_publish(&self, id: ChannelId) -> bool {
-        if !self.is_open() {
-            return true;
-        }
-        let room = self.out.len() + self.in_flight < self.publish_limit() && self.blocked.is_none();
-        match self.channels.get(id) {
-            Some(channel) if channel.check_open().is_ok() => room && channel.backlog.is_none() && !channel.stopped,
-            _ => true,
-        }
-    }
-
-    /// Asks to be told when there is room on this channel again, at the latest when half of the buffer is written.
-    /// Without a `timeout` the configuration's holds.
-    pub fn wait_room(&mut self, id: ChannelId, timeout: Option<Duration>) -> RequestId {
-        let request = self.calls.insert(ROOM, Some(timeout.unwrap_or(self.config.timeouts.room)));
-        self.turn = true;
-        if let Err(error) = self.usable(id) {
-            self.resolve(request, Err(error));
-            return request;
-        }
-        self.room_waiters.push((request, id));
-        if self.can_publish(id) {
-            self.resolve_room();
-        }
-        request
-    }
-
-    /// Tells those who wait for room, if there is some.
-    #[inline]
-    pub(super) fn resolve_room(&mut self) {
-        if !self.room_waiters.is_empty() && self.out.len() + self.in_flight <= self.publish_limit() / 2 {
-            let waiters = std::mem::take(&mut self.room_waiters);
-            let (ready, waiting) = waiters.into_iter().partition(|(_, id)| self.can_publish(*id));
-            self.room_waiters = waiting;
-            let ready: Vec<(RequestId, ChannelId)> = ready;
-            ready.into_iter().for_each(|(request, _)| self.resolve(request, Ok(Reply::Done)));
         }
     }
 
@@ -360,9 +315,6 @@ impl Connection {
         }
     }
 }
-
-/// What a request for room is called; no method has this name.
-const ROOM: &str = "basic.publish";
 
 /// One body frame whose payload is copied.
 #[inline]

@@ -5,7 +5,7 @@
 //! is undone ([`Connection::compensate`]).
 
 use super::channel::{About, ChannelState};
-use super::consumers::{ConsumerState, Item};
+use super::consumers::{ConsumerState, Item, Recipient};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, Event, Outcome, Reply, RequestId};
 use crate::error::{CloseReason, Error, ErrorKind};
@@ -78,10 +78,11 @@ impl Connection {
             return Err(Fault::unexpected(method.name(), channel.number));
         };
         let About::Consume(consumer_id) = pending.about else { return Ok(()) };
-        if let Some(consumer) = self.consumer_mut(consumer_id)
-            && consumer.state == ConsumerState::Starting
-        {
-            consumer.state = ConsumerState::Active;
+        if let Some(consumer) = self.consumer_mut(consumer_id) {
+            consumer.started = true;
+            if consumer.state == ConsumerState::Starting {
+                consumer.state = ConsumerState::Active;
+            }
         }
         self.answer(pending.request, Ok(Reply::Consuming(consumer_id)));
         Ok(())
@@ -135,11 +136,15 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.stopped = !active;
         let number = channel.number;
+        if !active {
+            self.leave_turns(id);
+        }
         // Nothing follows channel.close.
         if self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
         }
-        self.resolve_room();
+        self.join_turns(id);
+        self.grant_room();
         Ok(())
     }
 
@@ -250,7 +255,9 @@ impl Connection {
         if let Some(consumer) = self.consumers.get(id.index())
             && let Some(channel) = self.channels.get_mut(consumer.channel)
         {
-            channel.consumers.remove(&*consumer.tag);
+            if let Some((tag, id)) = channel.consumers.remove_entry(&*consumer.tag) {
+                channel.ended.remember(tag, Recipient { id, no_ack: consumer.no_ack });
+            }
             channel.last_consumer = None;
         }
         if released {

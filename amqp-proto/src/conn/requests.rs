@@ -23,17 +23,23 @@ impl Connection {
 
     /// The reply, if it is there: the id is void then. `None`: not yet, and [`Event::Resolved`](super::Event) will come.
     pub fn take_reply(&mut self, id: RequestId) -> Option<Result<Reply, Error>> {
-        self.calls.take(id)
+        match self.calls.room_of(id) {
+            None => self.calls.take(id),
+            Some(_) => self.take_room(id),
+        }
     }
 
     /// Gives a request up. Its reply will go to nobody, and what it brings about is undone: a message is requeued, a
     /// consumer cancelled.
     pub fn abandon_request(&mut self, id: RequestId) {
+        let room = self.calls.room_of(id);
         if let Some(result) = self.calls.abandon(id) {
             return self.compensate(result);
         }
+        if let Some(channel) = room {
+            return self.leave_line(id, channel);
+        }
         // These wait for something that may never come: whoever gives up again and again must not pile up here.
-        self.room_waiters.retain(|(request, _)| *request != id);
         self.watchers.retain(|request| *request != id);
         self.closers.retain(|request| *request != id);
     }

@@ -97,6 +97,8 @@ struct World {
     deliveries: Vec<DeliveryTag>,
     /// Those that an event has named; none is named twice.
     resolved: HashSet<RequestId>,
+    /// Those for room, which may be lost again before it is taken.
+    rooms: HashSet<RequestId>,
     large: Bytes,
 }
 
@@ -134,6 +136,7 @@ impl World {
             confirms: Vec::new(),
             deliveries: Vec::new(),
             resolved: HashSet::new(),
+            rooms: HashSet::new(),
             large: Bytes::from(vec![7; 300 * 1024]),
         };
         world.turn();
@@ -281,7 +284,11 @@ impl World {
             }
             (14, Some(channel)) => match input.below(4) {
                 0 => self.requests.push(self.connection.watch_closed()),
-                1 => self.requests.push(self.connection.wait_room(channel, None)),
+                1 => {
+                    let room = self.connection.wait_room(channel, 100, None);
+                    self.requests.push(room);
+                    self.rooms.insert(room);
+                }
                 2 if !self.requests.is_empty() => {
                     let at = input.below(self.requests.len());
                     self.connection.abandon_request(self.requests.swap_remove(at));
@@ -372,7 +379,11 @@ impl World {
     fn collect(&mut self) {
         let connection = &mut self.connection;
         self.requests.retain(|request| {
-            let Some(reply) = connection.take_reply(*request) else { return true };
+            let Some(reply) = connection.take_reply(*request) else {
+                let was_resolved = self.resolved.remove(request);
+                assert!(!was_resolved || self.rooms.contains(request), "{request:?} was resolved and has no reply");
+                return true;
+            };
             match reply {
                 Ok(Reply::Consuming(consumer)) => self.consumers.push(consumer),
                 Ok(Reply::Got(Some(delivery))) => self.deliveries.push(delivery.delivery_tag()),

@@ -575,7 +575,7 @@ fn abandoned_requests_leave_nothing_behind() {
     let first = peer.connection.watch_closed();
     peer.connection.abandon_request(first);
     for _ in 0..1000 {
-        for request in [peer.connection.watch_closed(), peer.connection.wait_room(channel, None)] {
+        for request in [peer.connection.watch_closed(), peer.connection.wait_room(channel, 1, None)] {
             assert!(request.index() < 4, "slots are used again");
             peer.connection.abandon_request(request);
         }

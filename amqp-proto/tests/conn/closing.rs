@@ -87,7 +87,7 @@ fn a2_everything_after_close_is_an_error_and_nothing_hangs() {
         not_open(&connection.ack(delivery.delivery_tag(), false).unwrap_err());
         not_open(&connection.nack(delivery.delivery_tag(), true, true).unwrap_err());
         not_open(&connection.raw_ack(channel, 1, false).unwrap_err());
-        let room = connection.wait_room(channel, None);
+        let room = connection.wait_room(channel, 1, None);
         not_open(&peer.error(room));
         peer.connection.release_consumer(consumer);
         peer.connection.release_channel(channel);
@@ -597,7 +597,7 @@ proptest! {
                     let publish = Publish { mandatory: pick % 3 == 0, ..publish("q", &properties, &body) };
                     match peer.connection.publish_confirmed(channel, &publish) {
                         Ok(confirm) => held.confirms.push((confirm, channel)),
-                        Err(_) => held.requests.push(peer.connection.wait_room(channel, None)),
+                        Err(_) => held.requests.push(peer.connection.wait_room(channel, 1, None)),
                     }
                 }
                 (8, Some(channel)) => held.requests.extend(peer.connection.close_channel(channel).ok()),

@@ -623,6 +623,75 @@ fn a4_after_cancel_what_was_delivered_stays_readable() {
     assert!(peer.connection.cancel(consumer, None).is_err());
 }
 
+/// What has to be settled is requeued, what needs no ack is dropped; the connection goes on.
+fn late_deliveries_are_put_back(end: impl Fn(&mut Peer, amqp_proto::conn::ConsumerId, &str)) {
+    let mut peer = Peer::open();
+    let channel = peer.channel();
+    let (manual, free) = (peer.consumer(channel, &consume("manual")), peer.consumer(channel, &consume_no_ack("free")));
+    peer.deliver(1, "manual", 1, b"in time");
+    // The last one has ended when it is half here.
+    peer.send(1, deliver("manual", 2));
+    let header = [&[0, 60, 0, 0][..], &2000u64.to_be_bytes(), &[0, 0]].concat();
+    peer.send_frame(FrameKind::Header, 1, &header);
+    peer.send_frame(FrameKind::Body, 1, &[b'x'; 2000]);
+    let before = [peer.next(manual), peer.next(manual)];
+    end(&mut peer, manual, "manual");
+    end(&mut peer, free, "free");
+    peer.sent();
+    for (released, tag) in [(false, 3), (true, 6)] {
+        peer.deliver(1, "manual", tag, b"late");
+        peer.expect_all([nack(tag, false, true)]);
+        peer.send_message(1, deliver("manual", tag + 1), &Properties::new(), &[b'x'; 2000]);
+        peer.expect_all([nack(tag + 1, false, true)]);
+        peer.deliver(1, "free", tag + 2, b"late");
+        peer.expect_nothing();
+        if !released {
+            peer.connection.release_consumer(manual);
+            peer.connection.release_consumer(free);
+            peer.sent();
+        }
+    }
+    assert_eq!(peer.connection.stats().deliveries_discarded, 2);
+    assert_eq!(peer.connection.unsettled(channel), 2);
+    peer.connection.ack(before[1].delivery_tag(), true).unwrap();
+    peer.expect_all([ack(2, true)]);
+    assert!(peer.connection.is_open());
+    // The tag is free again, and what comes then is for the new one.
+    let again = peer.consumer(channel, &consume("manual"));
+    peer.deliver(1, "manual", 100, b"for the new one");
+    assert_eq!(peer.next(again).body(), "for the new one");
+}
+
+#[test]
+fn pitfall_a_delivery_after_a_cancel_by_the_broker_cuts_the_connection() {
+    late_deliveries_are_put_back(|peer, _, tag| {
+        peer.send(1, basic::Cancel { consumer_tag: short(tag), nowait: true });
+    });
+}
+
+#[test]
+fn pitfall_a_delivery_that_cancel_ok_has_overtaken_cuts_the_connection() {
+    late_deliveries_are_put_back(|peer, consumer, tag| {
+        let cancel = peer.connection.cancel(consumer, None).unwrap();
+        peer.sent();
+        peer.send(1, basic::CancelOk { consumer_tag: short(tag) });
+        assert!(matches!(peer.reply(cancel), Ok(Reply::Done)));
+    });
+}
+
+#[test]
+fn pitfall_a_consumer_that_was_cancelled_before_it_started_is_kept_for_ever() {
+    let mut peer = Peer::open();
+    let channel = peer.channel();
+    let consume = peer.connection.consume(channel, &consume("c"), None).unwrap();
+    let cancel = peer.connection.cancel_tag(channel, short("c"), None).unwrap();
+    assert_eq!(peer.connection.consumer_count(), 1);
+    peer.close_channel(1, 404, "NOT_FOUND - no queue");
+    assert_eq!(peer.error(consume).reply_code(), Some(ReplyCode(404)));
+    assert_eq!(peer.error(cancel).reply_code(), Some(ReplyCode(404)));
+    assert_eq!(peer.connection.consumer_count(), 0);
+}
+
 #[test]
 fn a16_pitfall_the_broker_closes_the_channel_and_nobody_says_so() {
     let mut peer = Peer::open();

@@ -17,3 +17,4 @@ mod handshake;
 mod heartbeat;
 mod malformed;
 mod publish;
+mod room;

