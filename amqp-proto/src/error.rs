@@ -197,6 +197,13 @@ pub enum ErrorKind {
     DuplicateConsumerTag(String),
     /// There is no room to publish now.
     Full,
+    /// The parts of a body do not add up to the size that was announced. Nothing was published.
+    BodySize {
+        /// How many bytes were missing.
+        missing: u64,
+        /// How many were given: more than that, or none when it was to be finished.
+        given: u64,
+    },
     /// A mandatory publish was returned.
     NoRoute(Box<Returned>),
     /// The broker refused responsibility for a publish.
@@ -301,6 +308,7 @@ impl Error {
             | ErrorKind::Invalid(_)
             | ErrorKind::DuplicateConsumerTag(_)
             | ErrorKind::Full
+            | ErrorKind::BodySize { .. }
             | ErrorKind::NoRoute(_) => Origin::User,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => {
                 if reason.code.is_users_fault() {
@@ -371,6 +379,12 @@ impl fmt::Display for ErrorKind {
             Self::ConnectionLost { text, .. } | Self::Invalid(text) => f.write_str(text),
             Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
             Self::Full => f.write_str("no room to publish now"),
+            Self::BodySize { missing, given: 0 } => {
+                write!(f, "{missing} bytes of the announced size of the body are missing")
+            }
+            Self::BodySize { missing, given } => {
+                write!(f, "a part of {given} bytes, where {missing} of the announced size of the body are missing")
+            }
             Self::NoRoute(returned) => {
                 f.write_str("the message was returned: ")?;
                 write_code(f, returned.reply_code(), returned.reply_text())

@@ -15,11 +15,11 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::FixedState;
 use slab::Slab;
 
+use super::backlog::Backlog;
 use super::confirms::Window;
 use super::consumers::Ended;
 use super::content::{Assembly, Returned};
 use super::ids::{ChannelId, ConsumerId, RequestId};
-use super::publish::Backlog;
 use super::room::Line;
 use super::settle::Unsettled;
 use crate::error::{Error, ErrorKind};
@@ -51,7 +51,7 @@ pub(super) struct Channel {
     /// The same for the whole channel, by a global `basic.qos`, if it is a bound.
     pub(super) global_qos: Option<u16>,
     pub(super) mode: Mode,
-    /// A large message that is leaving in parts, and what follows it.
+    /// A body that is leaving in parts, and what follows it.
     pub(super) backlog: Option<Box<Backlog>>,
     /// Those who wait for room to publish.
     pub(super) line: Line,
@@ -61,6 +61,8 @@ pub(super) struct Channel {
     /// What they cost in memory.
     pub(super) returns_bytes: usize,
     pub(super) returns_watched: bool,
+    /// Messages that come back are kept without their bodies: they were too large for that when they left.
+    pub(super) drops_returned_bodies: bool,
     /// Acks wait for the end of the turn, and the channel stands in the connection's list of such.
     pub(super) dirty: bool,
 }
@@ -126,6 +128,7 @@ impl Channel {
             returns: VecDeque::new(),
             returns_bytes: 0,
             returns_watched: false,
+            drops_returned_bodies: false,
             dirty: false,
         }
     }
@@ -139,6 +142,12 @@ impl Channel {
     pub(super) fn take_pending_about(&mut self, reply: (u16, u16), about: impl Fn(&About) -> bool) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| pending.reply == reply && about(&pending.about))?;
         self.pending.remove(at)
+    }
+
+    /// Whether there is nothing of its own that keeps it from sending content: the next message, or the next part of the
+    /// body that is being written.
+    pub(super) fn takes_content(&self) -> bool {
+        !self.stopped && self.backlog.as_ref().is_none_or(|backlog| backlog.is_awaited())
     }
 
     /// Whether it can be used, or why not.
@@ -239,9 +248,12 @@ impl Channels {
         true
     }
 
-    /// Forgets a closed channel that nobody holds.
+    /// Forgets a closed channel that nobody holds, and on which nothing more is to be sent.
     pub(super) fn forget_if_done(&mut self, id: ChannelId) {
-        if self.get(id).is_some_and(|channel| channel.released && matches!(channel.state, ChannelState::Closed(_))) {
+        let is_done = |channel: &Channel| {
+            channel.released && channel.backlog.is_none() && matches!(channel.state, ChannelState::Closed(_))
+        };
+        if self.get(id).is_some_and(is_done) {
             self.slots.remove(id.index());
         }
     }

@@ -31,6 +31,7 @@ impl Connection {
                 self.closers.push(request);
                 self.enter(Phase::Draining { code, text: text.to_owned() });
                 self.flush_all_acks();
+                self.drop_void_bodies();
                 self.send_close_if_drained();
             }
             _ => self.closers.push(request),
@@ -111,6 +112,9 @@ impl Connection {
         let cause = result.clone().err().unwrap_or_else(|| Error::new(ErrorKind::ConnectionNotOpen));
         for id in self.channels.ids() {
             self.end_channel(id, &cause, lost);
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.backlog = None;
+            }
             self.channels.forget_if_done(id);
         }
         let ended = result.map(|()| Reply::Done);

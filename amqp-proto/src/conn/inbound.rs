@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::channel::ChannelState;
 use super::consumers::Recipient;
-use super::content::{Assembly, Envelope, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
+use super::content::{Assembly, Envelope, Head, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
 use crate::method::reply_code::ReplyCode;
@@ -191,6 +192,10 @@ impl Connection {
             }
             return Err(unopened(method.name(), frame.channel));
         };
+        if matches!(channel.state, ChannelState::Closed(_)) {
+            // The broker has closed it; only the answer is still to leave.
+            return Err(unopened(method.name(), frame.channel));
+        }
         if channel.assembly.is_some() && !matches!(method, Method::Channel(_)) {
             return Err(Fault::unexpected(format!("{} in the middle of a message", method.name()), frame.channel));
         }
@@ -258,7 +263,7 @@ impl Connection {
     #[inline]
     fn handle_header(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         let header = ContentHeader::decode(frame.payload)?;
-        let max_body = self.config.limits.max_body;
+        let mut max_body = self.config.limits.max_body;
         let Some(channel) = self.channels.by_number(frame.channel) else {
             return Err(unopened("content header", frame.channel));
         };
@@ -268,6 +273,9 @@ impl Connection {
         if header.class_id != basic::Deliver::CLASS_ID {
             let what = format!("content header of class {}", header.class_id);
             return Err(Fault::unexpected(what, frame.channel));
+        }
+        if channel.drops_returned_bodies && matches!(assembly.head, Head::Return { .. }) {
+            max_body = 0;
         }
         let progress = assembly.header(&header, max_body);
         self.progressed(frame, progress)

@@ -10,7 +10,7 @@
 //! | `deliver` | complete messages to the consumer, caller or publish that they are for |
 //! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
 //! | `requests`, `consume` | what the application asks of a channel; of its consumers |
-//! | `publish` | messages that go out, large messages in parts |
+//! | `publish`, `backlog` | messages that go out; bodies that leave in parts |
 //! | `room` | room to publish, and those who wait for it |
 //! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
 //! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
@@ -21,6 +21,7 @@
 //! | `ids`, `event` | the words spoken with those above |
 
 mod acks;
+mod backlog;
 mod calls;
 mod channel;
 mod confirms;
@@ -48,6 +49,7 @@ use std::time::Instant;
 use foldhash::fast::FixedState;
 use slab::Slab;
 
+pub use self::backlog::StreamedPublish;
 pub use self::consume::Consume;
 pub use self::content::{Body, BodyReader, Delivery, Returned};
 pub use self::event::{Event, Next, Outcome, Reply, Tuning};
@@ -149,7 +151,7 @@ pub struct Connection {
     out: Outbound,
     /// Taken by the driver and not written yet.
     in_flight: usize,
-    /// Channels with a large message leaving in parts, in turn.
+    /// Channels with a body leaving in parts, in turn; not those whose bodies the application is writing.
     bulk: VecDeque<ChannelId>,
     /// Channels with acks that wait for the end of the turn.
     dirty: Vec<ChannelId>,

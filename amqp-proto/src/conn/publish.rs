@@ -1,8 +1,7 @@
 //! Messages that go out.
 //!
 //! A publish is one unit: its method, header and body frames leave together, and content never interleaves within a
-//! channel. A large message on one channel must not hold up the others, though: its body leaves in parts, turn by
-//! turn ([`Backlog`]), and what its own channel sends meanwhile queues up behind it.
+//! channel. A large message on one channel must not hold up the others, though: its body leaves in parts (`backlog`).
 //! Whether there is room for it is the business of `room`.
 
 use std::cmp::Reverse;
@@ -10,11 +9,12 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
+use super::backlog::{StreamedPublish, link_body};
 use super::channel::Mode;
 use super::confirms::Fingerprint;
 use super::room::ROOM;
 use super::{ChannelId, ConfirmId, Connection, Event, Outcome, RequestId};
-use crate::error::{Error, ErrorKind, TimeoutReason};
+use crate::error::{Error, TimeoutReason};
 use crate::method::{Properties, basic, put_content_header, put_method};
 use crate::wire::{EncodeError, FRAME_END, FRAME_OVERHEAD, ShortStr, put_body_frame_header};
 
@@ -53,28 +53,10 @@ impl PublishBody<'_> {
 }
 
 /// A shared body of this many bytes or more is linked, not copied: a copy costs as much as the second `iovec`.
-const LINK: usize = 4 * 1024;
+pub(super) const LINK: usize = 4 * 1024;
 
 /// A body of more bytes than this leaves in parts.
 pub(super) const BULK: usize = 256 * 1024;
-
-/// The largest frame where neither side has a limit.
-const UNLIMITED: usize = 128 * 1024;
-
-/// The rest of a large message's body, and what its channel sends after it: no other message, as there is no room
-/// while this one leaves.
-#[derive(Debug)]
-pub(super) struct Backlog {
-    rest: Bytes,
-    behind: Vec<u8>,
-}
-
-impl Backlog {
-    /// Where the channel's next frames go.
-    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
-        &mut self.behind
-    }
-}
 
 impl Connection {
     /// Queues a message.
@@ -103,7 +85,7 @@ impl Connection {
     fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, watched: bool) -> Result<Option<ConfirmId>, Error> {
         self.usable(id).map_err(during_publish)?;
         if !self.takes_room(id) {
-            return Err(full());
+            return Err(self.no_room(id));
         }
         let channel = self.usable(id).map_err(during_publish)?;
         if watched && !matches!(channel.mode, Mode::Confirm(_)) {
@@ -142,8 +124,30 @@ impl Connection {
     /// Method, header and body frames. On an error the buffer is as it was.
     #[inline]
     fn put_publish(&mut self, id: ChannelId, number: u16, publish: &Publish<'_>) -> Result<(), Error> {
-        let frame_max = if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize };
         let body = publish.body.as_slice();
+        let head = StreamedPublish {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            mandatory: publish.mandatory,
+            properties: publish.properties,
+            body_size: body.len() as u64,
+        };
+        self.put_head(number, &head)?;
+        let chunk = self.largest_frame() - FRAME_OVERHEAD;
+        if body.len() < LINK && body.len() <= chunk {
+            if !body.is_empty() {
+                put_body(self.out.tail(), number, body);
+            }
+            return Ok(());
+        }
+        self.put_large_body(id, number, publish, chunk);
+        Ok(())
+    }
+
+    /// Method and header. On an error the buffer is as it was.
+    #[inline]
+    pub(super) fn put_head(&mut self, number: u16, publish: &StreamedPublish<'_>) -> Result<(), EncodeError> {
+        let frame_max = self.largest_frame();
         let out = self.out.tail();
         let start = out.len();
         let method = basic::Publish {
@@ -158,7 +162,7 @@ impl Connection {
             out,
             number,
             <basic::Publish<'_> as crate::method::MethodCodec<'_>>::CLASS_ID,
-            body.len() as u64,
+            publish.body_size,
             publish.properties,
         )
         .inspect_err(|_| out.truncate(start))?;
@@ -166,16 +170,8 @@ impl Connection {
         if header > frame_max {
             // A header cannot be split over frames (0-9-1 §4.2.6.1).
             out.truncate(start);
-            return Err(EncodeError::TooLong { size: header, limit: frame_max }.into());
+            return Err(EncodeError::TooLong { size: header, limit: frame_max });
         }
-        let chunk = frame_max - FRAME_OVERHEAD;
-        if body.len() < LINK && body.len() <= chunk {
-            if !body.is_empty() {
-                put_body(out, number, body);
-            }
-            return Ok(());
-        }
-        self.put_large_body(id, number, publish, chunk);
         Ok(())
     }
 
@@ -190,57 +186,11 @@ impl Connection {
         };
         if body.len() <= BULK {
             while body.has_remaining() {
-                self.link_body(number, body.split_to(chunk.min(body.len())));
+                link_body(&mut self.out, number, body.split_to(chunk.min(body.len())));
             }
             return;
         }
-        if let Some(channel) = self.channels.get_mut(id) {
-            channel.backlog = Some(Box::new(Backlog { rest: body, behind: Vec::new() }));
-            self.bulk.push_back(id);
-            self.leave_turns(id);
-        }
-    }
-
-    /// One body frame whose payload is shared.
-    fn link_body(&mut self, number: u16, part: Bytes) {
-        put_body_frame_header(self.out.tail(), number, u32::try_from(part.len()).unwrap_or(u32::MAX));
-        self.out.link(part);
-        self.out.tail().push(FRAME_END);
-    }
-
-    /// Moves the next parts of large messages behind what waits to be written, channel by channel in turn.
-    pub(super) fn pump_bulk(&mut self) {
-        // Larger frames are allowed where they were agreed on, but others would wait for them.
-        let chunk = (if self.frame_max == 0 { UNLIMITED } else { self.frame_max as usize }).min(BULK) - FRAME_OVERHEAD;
-        let limit = self.out.len() + BULK;
-        while self.out.len() < limit
-            && let Some(id) = self.bulk.pop_front()
-        {
-            let Some(channel) = self.channels.get_mut(id) else { continue };
-            let number = channel.number;
-            let Some(backlog) = &mut channel.backlog else { continue };
-            let part = backlog.rest.split_to(chunk.min(backlog.rest.len()));
-            let behind = if backlog.rest.is_empty() {
-                let behind = std::mem::take(&mut backlog.behind);
-                channel.backlog = None;
-                self.join_turns(id);
-                behind
-            } else {
-                self.bulk.push_back(id);
-                Vec::new()
-            };
-            self.link_body(number, part);
-            self.out.tail().extend_from_slice(&behind);
-        }
-    }
-
-    /// Where the channel's next frames go: behind its large message, if one is leaving.
-    #[inline]
-    pub(super) fn tail_of(&mut self, id: ChannelId) -> &mut Vec<u8> {
-        match self.channels.get_mut(id).and_then(|channel| channel.backlog.as_mut()) {
-            Some(backlog) => backlog.tail(),
-            None => self.out.tail(),
-        }
+        self.queue_body(id, body);
     }
 
     // ---- outcomes ----------------------------------------------------------------------------------------------
@@ -318,15 +268,10 @@ impl Connection {
 
 /// One body frame whose payload is copied.
 #[inline]
-fn put_body(out: &mut Vec<u8>, number: u16, part: &[u8]) {
+pub(super) fn put_body(out: &mut Vec<u8>, number: u16, part: &[u8]) {
     put_body_frame_header(out, number, u32::try_from(part.len()).unwrap_or(u32::MAX));
     out.extend_from_slice(part);
     out.push(FRAME_END);
-}
-
-#[cold]
-fn full() -> Error {
-    Error::new(ErrorKind::Full)
 }
 
 #[cold]

@@ -153,22 +153,25 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let number = channel.number;
         // Closes that cross: the answer to ours is still to come, and the number is in use until then. A close that
-        // waits behind a large message never leaves.
+        // waits behind a body never leaves.
         let crossing = matches!(channel.state, ChannelState::Closing) && channel.backlog.is_none();
         let reason =
             CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
+        let mut backlog = None;
         if !self.is_closing() {
-            // What waits in the backlog is void; close-ok overtakes it.
-            if let Some(channel) = self.channels.get_mut(id) {
-                channel.backlog = None;
-            }
-            self.bulk.retain(|bulk| *bulk != id);
-            put_method(self.tail_of(id), number, &channel::CloseOk {})?;
+            backlog = self.void_backlog(id);
+            let tail = backlog.as_mut().map_or_else(|| self.out.tail(), |backlog| backlog.tail());
+            put_method(tail, number, &channel::CloseOk {})?;
         }
         // Whoever has closed it meanwhile is told as well: something that was sent before has failed.
         self.end_channel(id, &Error::new(ErrorKind::ChannelClosed(reason)), true);
         if crossing {
             self.channels.await_straggler(number);
+        } else if let Some(backlog) = backlog
+            && let Some(channel) = self.channels.get_mut(id)
+        {
+            // In the middle of a body nothing else may be sent: the answer follows it.
+            channel.backlog = Some(backlog);
         } else {
             self.channels.free_number(number);
         }

@@ -98,6 +98,7 @@ impl Connection {
         let consumers = self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id);
         let freed = consumers.map(|(_, consumer)| consumer.stop_counting()).sum();
         self.unbuffer(freed);
+        self.give_up_body(id);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.state = ChannelState::Closing;
         channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });

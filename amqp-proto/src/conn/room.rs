@@ -109,7 +109,8 @@ impl Line {
 }
 
 impl Connection {
-    /// Whether a publish on this channel would be queued now. Also true where it would fail at once.
+    /// Whether a publish on this channel, or the next part of the body that is written on it, would be queued now. Also
+    /// true where it would fail at once.
     #[must_use]
     pub fn can_publish(&self, id: ChannelId) -> bool {
         if !self.is_open() {
@@ -117,7 +118,7 @@ impl Connection {
         }
         match self.channels.get(id) {
             Some(channel) if channel.check_open().is_ok() => {
-                self.has_room() && !channel.line.is_waiting() && channel.backlog.is_none() && !channel.stopped
+                self.has_room() && !channel.line.is_waiting() && channel.takes_content()
             }
             _ => true,
         }
@@ -134,8 +135,14 @@ impl Connection {
     /// Whether a publish on this channel finds room: because there is some, or because it was kept for it.
     #[inline]
     pub(super) fn takes_room(&mut self, id: ChannelId) -> bool {
+        self.channels.get(id).is_some_and(|channel| channel.backlog.is_none()) && self.takes_part(id)
+    }
+
+    /// Whether the next part of the body that is written on this channel finds room.
+    #[inline]
+    pub(super) fn takes_part(&mut self, id: ChannelId) -> bool {
         let Some(channel) = self.channels.get(id) else { return false };
-        if channel.backlog.is_some() || channel.stopped {
+        if !channel.takes_content() {
             return false;
         }
         if self.room.admitted == Some(id) {
@@ -177,7 +184,7 @@ impl Connection {
             && let Some(channel) = self.channels.get_mut(id)
             && channel.line.waiters.iter().take(channel.line.granted).any(|waiter| waiter.request == request)
         {
-            if is_blocked || channel.backlog.is_some() || channel.stopped {
+            if is_blocked || !channel.takes_content() {
                 self.room.promised -= channel.line.revoke();
                 self.join_turns(id);
             } else if let Some(waiter) = channel.line.remove_granted(request) {
@@ -233,8 +240,7 @@ impl Connection {
         if let Some(channel) = self.channels.get_mut(id)
             && !channel.line.in_turn
             && channel.line.is_waiting()
-            && channel.backlog.is_none()
-            && !channel.stopped
+            && channel.takes_content()
         {
             channel.line.in_turn = true;
             self.room.turns.push_back(id);
@@ -265,7 +271,7 @@ impl Connection {
         {
             let Some(channel) = self.channels.get_mut(id) else { continue };
             channel.line.in_turn = false;
-            if channel.backlog.is_some() || channel.stopped {
+            if !channel.takes_content() {
                 continue;
             }
             let Some(waiter) = channel.line.grant(&self.calls) else { continue };

@@ -11,7 +11,7 @@ use super::watch::Watch;
 use crate::config::{Config, Heartbeat};
 use crate::conn::{
     ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, Outbound, Publish, PublishBody,
-    Reply, RequestId,
+    Reply, RequestId, StreamedPublish,
 };
 use crate::error::ErrorKind;
 use crate::method::{Method, Properties, ReplyCode, basic, channel, confirm, queue, tx};
@@ -223,7 +223,7 @@ impl World {
     /// The application does something.
     fn application(&mut self, input: &mut Input<'_>) {
         let channel = input.one_of(&self.channels);
-        match (input.below(16), channel) {
+        match (input.below(18), channel) {
             (0, _) | (_, None) => {
                 if let Ok((channel, request)) = self.connection.open_channel() {
                     self.channels.push(channel);
@@ -300,7 +300,44 @@ impl World {
                 }
                 _ => {}
             },
+            (15, Some(channel)) => self.publish_streamed(input, channel),
+            (16, Some(channel)) => self.write_body(input, channel),
             _ => self.collect(),
+        }
+    }
+
+    fn publish_streamed(&mut self, input: &mut Input<'_>, channel: ChannelId) {
+        if input.flag() {
+            self.requests.extend(self.connection.request(channel, tx::Select {}, None).ok().flatten());
+        }
+        let publish = StreamedPublish {
+            exchange: ShortStr::EMPTY,
+            routing_key: ShortStr::new("q").unwrap(),
+            mandatory: input.flag(),
+            properties: &Properties::new(),
+            body_size: [0, 1, 5000, 300_000][input.below(4)],
+        };
+        if self.connection.publish_streamed(channel, &publish).is_ok() && input.flag() {
+            self.write_body(input, channel);
+        }
+    }
+
+    fn write_body(&mut self, input: &mut Input<'_>, channel: ChannelId) {
+        let missing = self.connection.missing_body(channel);
+        let size = [0, 1, 100, 5000, self.large.len()][input.below(5)];
+        let mut part = self.large.slice(..size);
+        match self.connection.write_body(channel, &mut part) {
+            Ok(()) => {
+                assert!(size as u64 <= missing, "more than was announced");
+                let taken = (size - part.len()) as u64;
+                assert_eq!(self.connection.missing_body(channel), missing - taken);
+                assert!(size == 0 || taken > 0);
+            }
+            Err(error) => {
+                assert_eq!(part.len(), size, "{error}");
+                let left = self.connection.missing_body(channel);
+                assert!(left == missing || !self.connection.is_open(), "{error}");
+            }
         }
     }
 

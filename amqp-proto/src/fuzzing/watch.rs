@@ -63,7 +63,8 @@ impl Watch {
         let channel = self.channels.get_mut(&sent.channel).unwrap_or_else(|| panic!("{sent:?} of an unopened channel"));
         match (channel.end, method) {
             (End::Open | End::Close, Some(Method::Channel(channel::Method::CloseOk(_)))) => {
-                // It may cut a message off: the broker has closed the channel.
+                // RabbitMQ closes the connection if it cuts a message off, although it has closed the channel.
+                assert_eq!(channel.content, Content::None, "{sent:?} in the middle of a message");
                 *channel = Channel { end: End::CloseOk, content: Content::None };
             }
             (End::Open, _) => channel.content(sent, method),

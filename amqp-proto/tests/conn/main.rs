@@ -17,4 +17,5 @@ mod handshake;
 mod heartbeat;
 mod malformed;
 mod publish;
+mod publish_streamed;
 mod room;

@@ -11,7 +11,7 @@ use amqp_proto::conn::{
 };
 use amqp_proto::error::{Error, ErrorKind, ProtocolError};
 use amqp_proto::method::{
-    Method, Properties, ReplyCode, basic, channel, confirm, connection, put_any, put_content_header, queue,
+    Method, Properties, ReplyCode, basic, channel, confirm, connection, put_any, put_content_header, queue, tx,
 };
 use amqp_proto::wire::{Deframer, FrameKind, LongStr, PROTOCOL_HEADER, ShortStr, TableRef, put_frame};
 use bytes::BytesMut;
@@ -414,6 +414,17 @@ impl Peer {
         let sent = self.sent();
         assert_eq!(sent[0].method(), confirm::Select { nowait: false }.into());
         self.send(sent[0].channel, confirm::SelectOk {});
+        assert!(matches!(self.reply(request), Ok(Reply::Done)));
+        id
+    }
+
+    /// An open channel in transaction mode.
+    pub(crate) fn tx_channel(&mut self) -> ChannelId {
+        let id = self.channel();
+        let request = self.connection.request(id, tx::Select {}, None).unwrap().unwrap();
+        let sent = self.sent();
+        assert_eq!(sent[0].method(), tx::Select {}.into());
+        self.send(sent[0].channel, tx::SelectOk {});
         assert!(matches!(self.reply(request), Ok(Reply::Done)));
         id
     }
