@@ -1,7 +1,7 @@
 //! Where a RabbitMQ stands that nodes can be started from.
 //!
 //! Debian's package at the root of this machine is one; the same package of a newer Debian, unpacked into a folder
-//! of its own, is another: its programs are then run by `chroot`, which needs root.
+//! of its own, is another: its programs are then run by `chroot`, which needs root. `scripts/rabbitmq` makes both.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,6 +12,10 @@ use crate::{Failure, Result};
 
 /// The server's start script, below the installation's root.
 const SERVER: &str = "usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Runs a program in another root as the process itself. Erlang looks into `/proc`, without which a broker knows no
+/// memory alarm; it is mounted for this process and its children alone, so that the folder is as it was when they end.
+const ENTER: &str = r#"mount --bind /proc "$0/proc" && exec chroot "$0" "$@""#;
 
 /// An installation of RabbitMQ, by the root of the file system it lives in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +72,8 @@ impl Install {
         if self.is_system() {
             return Command::new(program);
         }
-        let mut command = Command::new("chroot");
-        command.arg(&self.root).arg(program);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", ENTER]).arg(&self.root).arg(program);
         command
     }
 

@@ -12,17 +12,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A case that runs.
 pub type CaseFuture = Pin<Box<dyn Future<Output = CaseResult>>>;
 
-/// How a case ended: with a verdict, or with a message about what went wrong.
-pub type CaseResult = Result<Verdict, String>;
-
-/// How a case that found nothing wrong ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All was as it should be.
-    Passed,
-    /// It does not apply, for the reason that is given: to this broker's version, for example.
-    Skipped(String),
-}
+/// How a case ended: all was as it should be, or with a message about what went wrong.
+///
+/// None can be skipped. What a broker's version does not have, a case expects to be refused there.
+pub type CaseResult = Result<(), String>;
 
 /// A named case. [`cases!`](crate::cases) makes them.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +41,9 @@ impl Case {
     }
 }
 
-/// What a case may return: nothing, a [`Verdict`], or a `Result` of one of these, so that it can use `?`.
+/// What a case may return: nothing, or a `Result`, so that it can use `?`.
 pub trait Outcome {
-    /// The verdict, or why the case failed.
+    /// Nothing, or why the case failed.
     ///
     /// # Errors
     /// If the case failed.
@@ -59,13 +52,7 @@ pub trait Outcome {
 
 impl Outcome for () {
     fn into_result(self) -> CaseResult {
-        Ok(Verdict::Passed)
-    }
-}
-
-impl Outcome for Verdict {
-    fn into_result(self) -> CaseResult {
-        Ok(self)
+        Ok(())
     }
 }
 

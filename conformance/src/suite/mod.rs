@@ -8,16 +8,17 @@
 //! - [`Case`] is a case with its name and time limit, [`Outcome`] what it may return.
 //! - [`Context`] is what it gets: the broker's address, fresh names, a [`Lease`] on a node of its own.
 //! - [`run`] starts one node, runs the cases in parallel, and ends the node. A panic fails its case with its
-//!   message, a hang fails its case with its name.
+//!   message, a hang fails its case with its name. A report says how it went, to people and to `scripts/suite`.
 
 mod case;
 mod context;
 mod lease;
 mod panics;
+mod report;
 mod runner;
 mod watch;
 
-pub use case::{Case, CaseFuture, CaseResult, Outcome, Verdict};
+pub use case::{Case, CaseFuture, CaseResult, Outcome};
 pub use context::Context;
 pub use lease::Lease;
 pub use runner::run;

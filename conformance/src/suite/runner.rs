@@ -1,22 +1,22 @@
 //! Runs the cases of one adapter, on libtest-mimic: the output and the options are those of `cargo test`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 
-use super::case::{Case, CaseFuture, CaseResult, Verdict};
+use super::case::{Case, CaseFuture, CaseResult};
 use super::context::{Broker, Context};
 use super::panics;
+use super::report::Report;
 use super::watch::Watch;
 
 /// Runs `cases` against one RabbitMQ node, as many in parallel as the machine has cores, but at least four and at
-/// most eight (`--test-threads` says otherwise). Prints what `cargo test` prints, and a table.
+/// most eight (`--test-threads` says otherwise). Prints what `cargo test` prints, and a table, and appends the results
+/// to the file that the environment variable `AMQP_SUITE_RESULTS` names, if it is set.
 ///
 /// `adapter` is how the table is headed. `block_on` runs a case to its end on the thread that calls it; what the case
 /// spawns must get on meanwhile, even while the case blocks this thread.
@@ -36,22 +36,29 @@ pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Cas
     let trials = cases.into_iter().map(|case| trial(case, &broker, &report, block_on)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
 
+    let mut written = Ok(());
     if let Some(node) = broker.started() {
-        let mut text = report.table(&format!("{adapter} on RabbitMQ {}", node.version().unwrap_or_default()));
+        let version = node.version().unwrap_or_default();
+        let mut text = report.table(&format!("{adapter} on RabbitMQ {version}"));
         if conclusion.has_failed() {
-            let warnings = node.warnings();
-            let _ = writeln!(text, "\nThe broker's log, from [warning] on, over all cases:\n{}", warnings.join("\n"));
+            let log = node.warnings().join("\n");
+            text.push_str(&format!("\nThe broker's log, from [warning] on, over all cases:\n{log}\n"));
         }
         let _ = io::stdout().write_all(text.as_bytes());
+        written = report.append_results(adapter, &version);
     }
     // A case that hangs may hold the node: it then ends with this process, which it notices.
     drop(broker);
+    if let Err(error) = written {
+        let _ = writeln!(io::stderr(), "the results could not be written: {error}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
 
 fn trial(case: Case, broker: &Arc<Broker>, report: &Arc<Report>, block_on: fn(CaseFuture) -> CaseResult) -> Trial {
     let (broker, report) = (Arc::clone(broker), Arc::clone(report));
-    Trial::ignorable_test(format!("{}::{}", case.group, case.name), move || {
+    Trial::test(format!("{}::{}", case.group, case.name), move || {
         let watch = Arc::new(Watch::start());
         let result = supervise(case, &watch, {
             let watch = Arc::clone(&watch);
@@ -61,11 +68,7 @@ fn trial(case: Case, broker: &Arc<Broker>, report: &Arc<Report>, block_on: fn(Ca
             }
         });
         report.note(case, &result, watch.elapsed());
-        match result {
-            Ok(Verdict::Passed) => Ok(Completion::Completed),
-            Ok(Verdict::Skipped(reason)) => Ok(Completion::ignored_with(reason)),
-            Err(message) => Err(Failed::from(message)),
-        }
+        result.map_err(Failed::from)
     })
 }
 
@@ -96,51 +99,15 @@ fn supervise(case: Case, watch: &Watch, body: impl FnOnce() -> CaseResult + Send
     }
 }
 
-/// The results by group.
-#[derive(Debug, Default)]
-struct Report {
-    groups: Mutex<BTreeMap<&'static str, Group>>,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-    time: Duration,
-}
-
-impl Report {
-    fn note(&self, case: Case, result: &CaseResult, time: Duration) {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let group = groups.entry(case.group).or_default();
-        match result {
-            Ok(Verdict::Passed) => group.passed += 1,
-            Ok(Verdict::Skipped(_)) => group.skipped += 1,
-            Err(_) => group.failed += 1,
-        }
-        group.time += time;
-    }
-
-    fn table(&self, title: &str) -> String {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = format!("{title:<36} {:>6} {:>6} {:>7} {:>8}\n", "passed", "failed", "skipped", "seconds");
-        for (name, group) in &*groups {
-            let seconds = group.time.as_secs_f64();
-            let Group { passed, failed, skipped, .. } = group;
-            let _ = writeln!(text, "  {name:<34} {passed:>6} {failed:>6} {skipped:>7} {seconds:>8.1}");
-        }
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::wait;
 
     fn case() -> Case {
-        Case::new("conformance::suite::tests", "a_case", |_| Box::pin(async { Ok(Verdict::Passed) })).within(1)
+        Case::new("conformance::suite::tests", "a_case", |_| Box::pin(async { Ok(()) })).within(1)
     }
 
     #[test]
@@ -168,20 +135,11 @@ mod tests {
         let before = watch.elapsed();
         let result = supervise(case(), &watch, || {
             thread::sleep(Duration::from_millis(1200));
-            Ok(Verdict::Skipped("longer than its second".to_owned()))
+            Ok(())
         });
-        assert_eq!(result, Ok(Verdict::Skipped("longer than its second".to_owned())));
+        assert_eq!(result, Ok(()), "longer than its second");
         assert_eq!(watch.elapsed(), before);
         drop(starting);
         wait::until_true(Duration::from_secs(10), "the watch to go on", || watch.elapsed() > before).unwrap();
-    }
-
-    #[test]
-    fn the_table_counts_by_group() {
-        let report = Report::default();
-        report.note(case(), &Ok(Verdict::Passed), Duration::from_millis(1500));
-        report.note(case(), &Err("no".to_owned()), Duration::ZERO);
-        let table = report.table("tokio on RabbitMQ 3.10");
-        assert!(table.contains("tests                                   1      1       0      1.5"), "{table}");
     }
 }
