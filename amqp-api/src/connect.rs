@@ -6,6 +6,8 @@ use std::sync::Arc;
 use amqp_proto::config::Config;
 use amqp_proto::error::Error;
 
+#[cfg(feature = "tls")]
+use crate::driver::tls::Base;
 use crate::resolver::Resolve;
 
 /// What a connection is made with: a [`Config`], which is plain data, and what the program itself has to do meanwhile.
@@ -30,13 +32,20 @@ use crate::resolver::Resolve;
 pub struct ConnectOptions {
     pub(crate) config: Config,
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Base,
 }
 
 impl ConnectOptions {
     /// This configuration, and nothing else.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, resolver: None }
+        Self {
+            config,
+            resolver: None,
+            #[cfg(feature = "tls")]
+            tls: Base::default(),
+        }
     }
 
     /// The configuration.
@@ -50,6 +59,24 @@ impl ConnectOptions {
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// The cryptography that TLS is made of, in place of ring's; by the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: impl Into<Arc<rustls::crypto::CryptoProvider>>) -> Self {
+        self.tls = Base::Provider(provider.into());
+        self
+    }
+
+    /// A whole configuration of rustls, for what [`TlsOptions`](crate::TlsOptions) cannot say: a verifier of one's own, a
+    /// key in hardware, ALPN. Of those options only the server name may be set beside it, and the connection has to be by
+    /// `amqps://`. By the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn rustls_config(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = Base::Config(config.into());
         self
     }
 }

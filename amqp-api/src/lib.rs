@@ -34,10 +34,10 @@ mod wakers;
 
 pub use amqp_proto as proto;
 pub use amqp_proto::config::{
-    Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsOptions, Verify,
+    Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsInput, TlsOptions, Verify,
 };
 pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning};
-pub use amqp_proto::error::{CloseReason, Error, ErrorKind, Origin, ProtocolError, TimeoutReason};
+pub use amqp_proto::error::{CloseReason, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure};
 pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
 pub use amqp_proto::sasl::{Credentials, Mechanism};
 pub use amqp_proto::table;
@@ -56,3 +56,5 @@ pub use self::options::{
 };
 pub use self::publisher::Publisher;
 pub use self::resolver::Resolve;
+#[cfg(feature = "tls")]
+pub use rustls;

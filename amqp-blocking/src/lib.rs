@@ -42,6 +42,26 @@
 //! the same time is done by as many threads; a call waits without using the processor.
 //!
 //! The handles' methods are those of the adapters for async runtimes, without `async` and `.await`.
+//!
+//! # TLS
+//!
+//! By the feature `tls`, a default: `amqps://` and [`Config::tls`] speak TLS by rustls, with ring for its cryptography. The
+//! broker's certificate is verified, for the host's name, against the platform's authorities or your own. Without the
+//! feature no C compiler is needed, and `amqps://` is an error.
+//!
+//! ```no_run
+//! # fn example() -> Result<(), amqp_blocking::Error> {
+//! use amqp_blocking::{Config, TlsOptions};
+//!
+//! let by_uri = amqp_blocking::connect("amqps://broker.example.org?cacertfile=/etc/amqp/ca.pem")?;
+//! let tls = TlsOptions::default().ca_file("/etc/amqp/ca.pem").client_certificate("client.pem", "client.key");
+//! let with_a_client_certificate = amqp_blocking::connect(Config::new("broker.example.org").tls(tls))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files are read when a connection is made. [`ConnectOptions`] take another provider of cryptography, or a whole
+//! configuration of rustls. Verification is left out by [`Config::dangerous_allow_unverified`] only.
 
 mod handles;
 mod io;
@@ -60,9 +80,12 @@ pub use amqp_api::{
     Delivery, DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat,
     IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
     PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Resolve, Returned,
-    Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsOptions, Tuning, ValueRef, Verify, driver, proto,
-    table,
+    Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, ValueRef,
+    Verify, driver, proto, table,
 };
+
+#[cfg(feature = "tls")]
+pub use amqp_api::rustls;
 
 use self::handles::Wrap;
 pub use self::handles::{Channel, Confirm, Connection, Consumer, Elapsed, Publisher, Returns};
@@ -88,7 +111,7 @@ use self::threads::{Lifeline, Threads};
 ///
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
-/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again.
 pub fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
     let options = options.into_connect_options()?;
     let threads = Arc::new(Threads::new(options.config().timeouts.connect));

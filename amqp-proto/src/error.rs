@@ -4,10 +4,13 @@
 //! ([`Error::operation`]), and whether trying again can help ([`Error::is_retryable`]). It is cheap to clone,
 //! because one cause often ends many calls at once.
 
+mod tls;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::tls::TlsFailure;
 use crate::conn::{DeliveryTag, Returned};
 use crate::method::reply_code::ReplyCode;
 use crate::uri::UriError;
@@ -146,6 +149,9 @@ pub enum ProtocolError {
     /// None of the broker's authentication mechanisms is one of ours.
     #[error("the broker offers none of the configured authentication mechanisms, only: {0}")]
     Mechanisms(String),
+    /// The peer speaks TLS, and was spoken to in clear.
+    #[error("the peer wants TLS: connect by amqps://")]
+    WantsTls,
     /// The broker's tuning cannot be worked with.
     #[error("the broker offers frame_max {0}; 4096 is the least that 0-9-1 allows")]
     Tuning(u32),
@@ -166,6 +172,13 @@ pub enum ErrorKind {
         /// The kind of I/O error, if it was one; an end of file is `UnexpectedEof`.
         kind: std::io::ErrorKind,
         /// What was lost, or could not be had, and the system's words.
+        text: String,
+    },
+    /// There is no TLS with the broker.
+    Tls {
+        /// Why.
+        reason: TlsFailure,
+        /// What exactly: names, dates, files.
         text: String,
     },
     /// A deadline passed.
@@ -291,6 +304,7 @@ impl Error {
     pub fn origin(&self) -> Origin {
         match self.kind() {
             ErrorKind::ConnectionLost { .. } => Origin::Network,
+            ErrorKind::Tls { reason, .. } => reason.origin(),
             ErrorKind::Timeout { blocked, .. } => {
                 if *blocked {
                     Origin::Broker
@@ -370,6 +384,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "timed out: {reason}")?;
                 if *blocked { f.write_str(" (the broker has blocked this connection)") } else { Ok(()) }
             }
+            Self::Tls { reason, text } => write!(f, "{reason}: {text}"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::ChannelNotOpen => f.write_str("the channel is not open"),
             Self::ConnectionNotOpen => f.write_str("the connection is not open"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, TlsOptions, Verify};
+use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, TlsInput, TlsOptions, Verify};
 use amqp_proto::sasl::Mechanism;
 use amqp_proto::wire::FieldTable;
 
@@ -81,7 +81,7 @@ fn what_cannot_be_sent_is_refused_before_connecting() {
     let no_hosts: [Address; 0] = [];
     let half = {
         let mut tls = TlsOptions::default();
-        tls.key_file = Some("key.pem".into());
+        tls.key = Some(TlsInput::File("key.pem".into()));
         Config::default().tls(tls)
     };
     let refused = [

@@ -53,6 +53,26 @@
 //! | `async_std::connect`, `async_std::connect_with` | async-std's executor | `async-std` |
 //!
 //! Each feature only adds; with `default-features = false` smol is no dependency.
+//!
+//! # TLS
+//!
+//! By the feature `tls`, a default: `amqps://` and [`Config::tls`] speak TLS by rustls, with ring for its cryptography. The
+//! broker's certificate is verified, for the host's name, against the platform's authorities or your own. Without the
+//! feature no C compiler is needed, and `amqps://` is an error.
+//!
+//! ```no_run
+//! # async fn example(executor: std::sync::Arc<amqp_smol::Executor<'static>>) -> Result<(), amqp_smol::Error> {
+//! use amqp_smol::{Config, TlsOptions};
+//!
+//! let by_uri = amqp_smol::connect_on(&executor, "amqps://broker.example.org?cacertfile=/etc/amqp/ca.pem").await?;
+//! let tls = TlsOptions::default().ca_file("/etc/amqp/ca.pem").client_certificate("client.pem", "client.key");
+//! let with_a_client_certificate = amqp_smol::connect_on(&executor, Config::new("broker.example.org").tls(tls)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files are read when a connection is made. [`ConnectOptions`] take another provider of cryptography, or a whole
+//! configuration of rustls. Verification is left out by [`Config::dangerous_allow_unverified`] only.
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
@@ -91,7 +111,7 @@ pub use self::spawner::Spawner;
 ///
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
-/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again.
 ///
 /// # Cancel safety
 ///
@@ -149,7 +169,7 @@ where
 ///
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
-/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again.
 ///
 /// # Cancel safety
 ///

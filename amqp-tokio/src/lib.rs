@@ -42,6 +42,26 @@
 //! One task per connection reads, writes and keeps the heartbeats; it is spawned on the runtime in which [`connect`] is
 //! called, be it of the current-thread or of the multi-thread flavor, and ends with the connection. The runtime needs
 //! its I/O and time drivers enabled.
+//!
+//! # TLS
+//!
+//! By the feature `tls`, a default: `amqps://` and [`Config::tls`] speak TLS by rustls, with ring for its cryptography. The
+//! broker's certificate is verified, for the host's name, against the platform's authorities or your own. Without the
+//! feature no C compiler is needed, and `amqps://` is an error.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), amqp_tokio::Error> {
+//! use amqp_tokio::{Config, TlsOptions};
+//!
+//! let by_uri = amqp_tokio::connect("amqps://broker.example.org?cacertfile=/etc/amqp/ca.pem").await?;
+//! let tls = TlsOptions::default().ca_file("/etc/amqp/ca.pem").client_certificate("client.pem", "client.key");
+//! let with_a_client_certificate = amqp_tokio::connect(Config::new("broker.example.org").tls(tls)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files are read when a connection is made. [`ConnectOptions`] take another provider of cryptography, or a whole
+//! configuration of rustls. Verification is left out by [`Config::dangerous_allow_unverified`] only.
 
 mod io;
 mod runtime;
@@ -74,7 +94,7 @@ use self::runtime::Tokio;
 ///
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
-/// virtual host. Nothing is tried again. `amqps` is refused: there is no TLS yet.
+/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again.
 ///
 /// # Cancel safety
 ///

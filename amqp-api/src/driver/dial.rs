@@ -11,6 +11,7 @@ use std::task::Poll;
 use amqp_proto::config::Address;
 use amqp_proto::error::{Error, ErrorKind, Origin, TimeoutReason};
 
+use super::tls::Tls;
 use super::{Runtime, attach};
 use crate::connect::ConnectOptions;
 use crate::connection::Connection;
@@ -19,7 +20,7 @@ use crate::connection::Connection;
 ///
 /// Hosts are tried in their order, unless they are to be shuffled, and of each host its addresses, in the resolver's
 /// order. One that cannot be reached, or goes silent in the handshake, is followed by the next; so is one that refuses
-/// for now (it is starting or stopping). A broker that refuses for good (wrong credentials, a missing virtual host) ends
+/// for now (it is starting or stopping), or whose certificate cannot be accepted. A broker that refuses for good (wrong credentials, a missing virtual host) ends
 /// it, as the next would refuse as well.
 ///
 /// # Errors
@@ -33,14 +34,12 @@ use crate::connection::Connection;
 pub async fn connect(runtime: Arc<dyn Runtime>, options: impl Into<ConnectOptions>) -> Result<Connection, Error> {
     let options = options.into();
     options.config.validate().map_err(|error| Error::invalid(error.to_string()))?;
-    if options.config.tls.is_some() {
-        return Err(Error::invalid("amqps:// needs TLS, which this version cannot do yet"));
-    }
+    let tls = Tls::new(&options)?;
     let mut hosts: Vec<&Address> = options.config.hosts.iter().collect();
     if options.config.shuffle_hosts {
         shuffle(&mut hosts, runtime.seed());
     }
-    let dial = Dial { runtime: &runtime, options: &options };
+    let dial = Dial { runtime: &runtime, options: &options, tls };
     let mut last = Error::invalid("no host is configured");
     for host in hosts {
         match dial.host(host).await {
@@ -53,12 +52,16 @@ pub async fn connect(runtime: Arc<dyn Runtime>, options: impl Into<ConnectOption
 
 /// Whether this may be the trouble of one host or address alone.
 fn another_may_do(error: &Error) -> bool {
-    error.origin() == Origin::Network || error.is_retryable()
+    match error.kind() {
+        ErrorKind::Tls { reason, .. } => reason.is_about_the_host(),
+        _ => error.origin() == Origin::Network || error.is_retryable(),
+    }
 }
 
 struct Dial<'a> {
     runtime: &'a Arc<dyn Runtime>,
     options: &'a ConnectOptions,
+    tls: Tls<'a>,
 }
 
 impl Dial<'_> {
@@ -91,7 +94,8 @@ impl Dial<'_> {
                 if host.to_string() == address.to_string() { host.to_string() } else { format!("{host} ({address})") };
             cannot_connect(at, error.kind(), &error.to_string())
         })?;
-        attach(Arc::clone(self.runtime), io, self.options.clone()).await
+        let (io, progress) = self.tls.over(io, host)?;
+        attach(Arc::clone(self.runtime), io, self.options.clone()).await.map_err(|error| progress.explain(error))
     }
 
     /// The future's output, unless that takes longer than connecting may.

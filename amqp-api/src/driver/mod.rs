@@ -8,6 +8,7 @@
 //! | `io`, `runtime` | the two traits |
 //! | `dial` | hosts and their addresses one after the other, each with a deadline |
 //! | `socket` | a socket with its options, for adapters that have sockets: by the feature `socket` |
+//! | `tls` | a stream over a stream, by the feature `tls` |
 //! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
@@ -21,6 +22,11 @@ mod session;
 #[cfg(feature = "socket")]
 mod socket;
 mod timer;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 mod writer;
 
 use std::sync::Arc;

@@ -10,6 +10,10 @@ mod handles;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod tls_server;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod wire;

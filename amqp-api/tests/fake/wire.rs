@@ -8,6 +8,7 @@ use amqp_api::driver::Io;
 use bytes::BytesMut;
 
 use crate::peer::Peer;
+use crate::tls_server::TlsServer;
 use crate::tools::Rng;
 
 /// How a stream behaves.
@@ -17,6 +18,8 @@ pub(crate) enum Manners {
     Good,
     /// Takes and gives a few bytes at a time, and answers `Pending` where it need not.
     Bad,
+    /// The same, with one byte at a time.
+    Worst,
 }
 
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub(crate) struct Wire {
     pub(crate) shut_down: bool,
     /// The client has dropped the stream.
     pub(crate) dropped: bool,
+    /// TLS between the peer and the stream, if the peer speaks it.
+    pub(crate) tls: Option<TlsServer>,
     to_peer: Vec<u8>,
     to_client: BytesMut,
     manners: Manners,
@@ -64,6 +69,7 @@ impl WireHandle {
             write_error: None,
             shut_down: false,
             dropped: false,
+            tls: None,
             to_peer: Vec::new(),
             to_client: BytesMut::new(),
             manners,
@@ -90,13 +96,20 @@ impl Wire {
     fn step(&mut self) -> (bool, [Option<Waker>; 2]) {
         let mut moved = false;
         if self.reading && !self.to_peer.is_empty() {
-            self.peer.feed(&self.to_peer);
-            self.to_peer.clear();
+            let received = std::mem::take(&mut self.to_peer);
+            match &mut self.tls {
+                Some(tls) => self.peer.feed(&tls.decrypt(&received)),
+                None => self.peer.feed(&received),
+            }
             moved = true;
         }
-        if !self.peer.out.is_empty() {
-            self.to_client.extend_from_slice(&self.peer.out);
-            self.peer.out.clear();
+        let out = std::mem::take(&mut self.peer.out);
+        let out = match &mut self.tls {
+            Some(tls) => tls.encrypt(&out),
+            None => out,
+        };
+        if !out.is_empty() {
+            self.to_client.extend_from_slice(&out);
             moved = true;
         }
         self.eof |= self.peer.hung_up;
@@ -106,13 +119,14 @@ impl Wire {
     }
 
     fn tease(&mut self) -> bool {
-        self.manners == Manners::Bad && self.rng.below(3) == 0
+        self.manners != Manners::Good && self.rng.below(3) == 0
     }
 
     fn portion(&mut self, most: usize) -> usize {
         match self.manners {
             Manners::Good => most,
             Manners::Bad => most.min(1 + self.rng.below(40)),
+            Manners::Worst => most.min(1),
         }
     }
 }

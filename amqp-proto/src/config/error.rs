@@ -28,7 +28,7 @@ pub enum ConfigError {
     #[error("frame_max is {0}; it has to be 0 (no limit) or at least 4096")]
     FrameMax(u32),
     /// Only one of the client's certificate and key is given.
-    #[error("a TLS client certificate needs both a certificate file and a key file")]
+    #[error("a TLS client certificate needs both a certificate and a key")]
     HalfClientCertificate,
     /// `Verify::None` without `Config::dangerous_allow_unverified()`.
     #[error("TLS without verification has to be allowed by Config::dangerous_allow_unverified()")]

@@ -7,11 +7,13 @@
 mod error;
 mod parts;
 mod properties;
+mod tls;
 
 use std::time::Duration;
 
 pub use self::error::ConfigError;
-pub use self::parts::{Address, Heartbeat, Limits, TcpOptions, Timeouts, TlsOptions, Verify};
+pub use self::parts::{Address, Heartbeat, Limits, TcpOptions, Timeouts};
+pub use self::tls::{TlsInput, TlsOptions, Verify};
 use crate::sasl::{Credentials, Mechanism};
 use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
 

@@ -2,10 +2,7 @@
 //! are.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
-
-use super::ConfigError;
 
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -173,73 +170,4 @@ impl Default for TcpOptions {
     fn default() -> Self {
         Self { nodelay: true, keepalive: None, send_buffer_size: None, receive_buffer_size: None }
     }
-}
-
-/// How to speak TLS. The default verifies the broker against the platform's certificate authorities.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct TlsOptions {
-    /// A PEM file of the certificate authorities to trust in place of the platform's.
-    pub ca_file: Option<PathBuf>,
-    /// A PEM file of the client's certificate chain; needs `key_file`.
-    pub cert_file: Option<PathBuf>,
-    /// A PEM file of the client's private key; needs `cert_file`.
-    pub key_file: Option<PathBuf>,
-    /// Whether the broker's certificate is verified.
-    pub verify: Verify,
-    /// The name to send as server name indication and to verify the certificate against, in place of the host.
-    pub server_name: Option<String>,
-}
-
-impl TlsOptions {
-    /// Sets [`ca_file`](TlsOptions#structfield.ca_file).
-    #[must_use]
-    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca_file = Some(path.into());
-        self
-    }
-
-    /// Sets [`cert_file`](TlsOptions#structfield.cert_file) and [`key_file`](TlsOptions#structfield.key_file).
-    #[must_use]
-    pub fn client_certificate(mut self, cert_file: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
-        self.cert_file = Some(cert_file.into());
-        self.key_file = Some(key_file.into());
-        self
-    }
-
-    /// Sets [`verify`](TlsOptions#structfield.verify).
-    #[must_use]
-    pub fn verify(mut self, verify: Verify) -> Self {
-        self.verify = verify;
-        self
-    }
-
-    /// Sets [`server_name`](TlsOptions#structfield.server_name).
-    #[must_use]
-    pub fn server_name(mut self, name: impl Into<String>) -> Self {
-        self.server_name = Some(name.into());
-        self
-    }
-
-    /// Checks what concerns TLS alone.
-    pub(super) fn validate(&self, allow_unverified: bool) -> Result<(), ConfigError> {
-        if self.cert_file.is_some() != self.key_file.is_some() {
-            return Err(ConfigError::HalfClientCertificate);
-        }
-        if self.verify == Verify::None && !allow_unverified {
-            return Err(ConfigError::UnverifiedNotAllowed);
-        }
-        Ok(())
-    }
-}
-
-/// Whether the broker's certificate is verified. The names are those of RabbitMQ's `verify` option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Verify {
-    /// The chain and the host name are verified.
-    #[default]
-    Peer,
-    /// Nothing is verified. Refused unless
-    /// [`Config::dangerous_allow_unverified`](super::Config::dangerous_allow_unverified) was called.
-    None,
 }

@@ -11,6 +11,9 @@ use crate::method::reply_code::ReplyCode;
 use crate::method::{ContentHeader, Method, MethodCodec, RawProperties, basic, channel, ids};
 use crate::wire::{Block, DecodeError, EncodeError, FRAME_OVERHEAD, Frame, FrameError, FrameKind, Frames};
 
+/// How a TLS record begins that carries an alert (RFC 8446 §5.1). No frame begins so.
+const TLS_ALERT: u8 = 21;
+
 /// The peer broke the protocol: the connection is closed with this code.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -74,6 +77,10 @@ impl Connection {
                 let version = format!("protocol header AMQP {a} {b} {c} {d}");
                 return self.end(Err(Error::from(ProtocolError::Version(version))));
             }
+            // A server of TLS tells by an alert that it was not spoken to in TLS.
+            FrameError::UnknownType(TLS_ALERT) if matches!(self.phase, Phase::AwaitStart) => {
+                return self.end(Err(Error::from(ProtocolError::WantsTls)));
+            }
             error => ProtocolError::from(error),
         };
         if matches!(self.phase, Phase::Closing) {
@@ -92,8 +99,11 @@ impl Connection {
         self.lost(std::io::ErrorKind::UnexpectedEof, &text);
     }
 
-    /// The socket failed.
+    /// The socket failed, or a layer above it: an [`Error`] inside of `error` is that of the connection.
     pub fn handle_io_error(&mut self, _now: Instant, error: &std::io::Error) {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            return self.lost_by(error.clone());
+        }
         let text = match self.when_in_handshake() {
             Some(when) => format!("{error} {when}"),
             None => error.to_string(),
@@ -124,7 +134,10 @@ impl Connection {
 
     fn lost(&mut self, kind: std::io::ErrorKind, text: &str) {
         let text = format!("connection lost: {text}");
-        let error = Error::new(ErrorKind::ConnectionLost { kind, text });
+        self.lost_by(Error::new(ErrorKind::ConnectionLost { kind, text }));
+    }
+
+    fn lost_by(&mut self, error: Error) {
         match self.phase {
             Phase::Closing => self.gone_while_closing(error),
             _ => self.end(Err(error)),

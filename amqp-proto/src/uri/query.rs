@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{UriError, UriPart, decode, number, split_optional};
-use crate::config::{Config, Heartbeat, TlsOptions, Verify, is_frame_max};
+use crate::config::{Config, Heartbeat, TlsInput, TlsOptions, Verify, is_frame_max};
 use crate::sasl::Mechanism;
 
 /// The configuration with the parameters of this query. Their order does not matter, except among mechanisms.
@@ -39,7 +39,7 @@ fn parameters(mut config: Config, query: &str) -> Result<Config, UriError> {
         config.mechanisms = mechanisms;
     }
     match &config.tls {
-        Some(tls) if tls.cert_file.is_some() != tls.key_file.is_some() => Err(UriError::HalfClientCertificate),
+        Some(tls) if tls.certificate.is_some() != tls.key.is_some() => Err(UriError::HalfClientCertificate),
         Some(tls) if tls.verify == Verify::None && !config.allows_unverified() => Err(UriError::UnverifiedNotAllowed),
         _ => Ok(config),
     }
@@ -91,9 +91,9 @@ fn set(config: &mut Config, name: &'static str, value: String) -> Result<(), Uri
 /// `None` if `verify` has another value than its two.
 fn set_tls(tls: &mut TlsOptions, name: &'static str, value: String) -> Option<()> {
     match name {
-        "cacertfile" => tls.ca_file = Some(value.into()),
-        "certfile" => tls.cert_file = Some(value.into()),
-        "keyfile" => tls.key_file = Some(value.into()),
+        "cacertfile" => tls.ca = vec![TlsInput::File(value.into())],
+        "certfile" => tls.certificate = Some(TlsInput::File(value.into())),
+        "keyfile" => tls.key = Some(TlsInput::File(value.into())),
         "server_name_indication" => tls.server_name = Some(value),
         _ => {
             tls.verify = match value.as_str() {

@@ -1,0 +1,36 @@
+//! In place of `tls`, where the feature of that name is off.
+
+use std::marker::PhantomData;
+
+use amqp_proto::config::Address;
+use amqp_proto::error::Error;
+
+use super::Io;
+use crate::connect::ConnectOptions;
+
+/// No TLS.
+pub(super) struct Tls<'a>(PhantomData<&'a ConnectOptions>);
+
+impl<'a> Tls<'a> {
+    pub(super) fn new(options: &'a ConnectOptions) -> Result<Self, Error> {
+        match options.config.tls {
+            Some(_) => Err(Error::invalid("amqps:// needs the cargo feature `tls` of this crate, which is off")),
+            None => Ok(Self(PhantomData)),
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "the other one has something to look at")]
+    pub(super) fn over(&self, io: Box<dyn Io>, _: &Address) -> Result<(Box<dyn Io>, Progress), Error> {
+        Ok((io, Progress))
+    }
+}
+
+/// There is nothing to wait for.
+pub(super) struct Progress;
+
+impl Progress {
+    #[expect(clippy::unused_self, reason = "the other one has something to look at")]
+    pub(super) fn explain(&self, error: Error) -> Error {
+        error
+    }
+}
