@@ -132,7 +132,7 @@ impl<T> Future for Call<T> {
                     }
                 }
             }
-            State::Over => return Poll::Pending,
+            State::Over => return Poll::Ready(Err(Error::invalid("a call was polled again after its end"))),
         };
         Poll::Ready(match (reply, this.keep.take()) {
             (Ok(reply), Some(keep)) => (this.finish)(reply, keep),

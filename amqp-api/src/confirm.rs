@@ -69,7 +69,9 @@ impl Confirm {
 
     #[inline]
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(id) = self.id else { return Poll::Pending };
+        let Some(id) = self.id else {
+            return Poll::Ready(Outcome::Unknown(Error::invalid("a confirm was polled again after its end")));
+        };
         match self.shared.visit(Touch::Nothing, |state| state.poll_outcome(id, cx.waker())) {
             Some(outcome) => {
                 self.id = None;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use amqp_proto::conn::{Stats, Tuning};
-use amqp_proto::error::Error;
 use amqp_proto::method::ReplyCode;
 use amqp_proto::wire::FieldTable;
 
@@ -37,11 +36,12 @@ use crate::shared::Touch;
 #[derive(Clone)]
 pub struct Connection {
     link: Link,
+    tuning: Tuning,
 }
 
 impl Connection {
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(link: Link, tuning: Tuning) -> Self {
+        Self { link, tuning }
     }
 
     /// Opens a channel.
@@ -129,14 +129,9 @@ impl Connection {
     }
 
     /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
-    ///
-    /// # Errors
-    ///
-    /// If there has been no handshake, which cannot be on a connection that was handed out.
-    pub fn tuning(&self) -> Result<Tuning, Error> {
-        self.link
-            .visit(Touch::Nothing, |state| state.conn.tuning())
-            .ok_or_else(|| Error::new(crate::ErrorKind::ConnectionNotOpen))
+    #[must_use]
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
     }
 
     /// What the broker said of itself: `product`, `version`, `capabilities` …

@@ -224,7 +224,7 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     #[inline]
     pub(crate) fn new(exchange: &'a str, routing_key: &'a str) -> Result<Self, Error> {
-        match (ShortStr::new(exchange), ShortStr::new(routing_key)) {
+        match (ShortStr::named("exchange", exchange), ShortStr::named("routing key", routing_key)) {
             (Ok(exchange), Ok(routing_key)) => Ok(Self { exchange, routing_key }),
             (Err(error), _) | (_, Err(error)) => Err(Error::from(error).during("basic.publish")),
         }

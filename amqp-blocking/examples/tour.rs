@@ -14,7 +14,7 @@ fn main() -> Result<(), Error> {
     let connection = amqp_blocking::connect(url)?;
     let server = connection.server_properties();
     let said = |key: &str| server.get(key).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-    let tuning = connection.tuning()?;
+    let tuning = connection.tuning();
     println!(
         "connected to {} {}: frames of up to {} bytes, up to {} channels",
         said("product"),

@@ -65,7 +65,8 @@ handles! {
         #[must_use]
         [] fn is_open(&self) -> bool;
         /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
-        [] fn tuning(&self) -> Result<Tuning, Error>;
+        #[must_use]
+        [] fn tuning(&self) -> Tuning;
         /// What the broker said of itself: `product`, `version`, `capabilities` …
         #[must_use]
         [] fn server_properties(&self) -> FieldTable;

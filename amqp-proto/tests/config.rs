@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, TlsInput, TlsOptions, Verify};
 use amqp_proto::sasl::Mechanism;
+use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 
 #[test]
@@ -135,9 +136,7 @@ fn f11_the_users_client_properties_win_but_our_capabilities_stay() {
     let properties = Config::default()
         .connection_name("importer")
         .client_property("product", "shop")
-        .unwrap()
         .client_property("capabilities", capabilities)
-        .unwrap()
         .start_properties()
         .unwrap();
     assert_eq!(properties.get("product").unwrap().as_str(), Some("shop"));
@@ -146,7 +145,19 @@ fn f11_the_users_client_properties_win_but_our_capabilities_stay() {
     assert_eq!(capabilities.get("basic.nack").unwrap().as_bool(), Some(true));
     assert_eq!(capabilities.get("something_new").unwrap().as_bool(), Some(true));
 
-    let properties = Config::default().client_property("capabilities", 1).unwrap().start_properties().unwrap();
+    let properties = Config::default().client_property("capabilities", 1).start_properties().unwrap();
     assert!(properties.get("capabilities").unwrap().as_table().is_some_and(|table| table.len() == 7));
-    assert!(Config::default().client_property("k".repeat(256), 1).is_err());
+}
+
+#[test]
+fn f11_a_client_property_that_cannot_be_sent_is_told_by_validate() {
+    let told = |config: Config| match config.validate() {
+        Err(error @ ConfigError::ClientProperty(_)) => error.to_string(),
+        result => panic!("{result:?}"),
+    };
+    assert!(told(Config::default().client_property("k".repeat(256), 1)).contains("256"));
+    assert!(told(Config::default().client_property("load", f64::NAN).client_property("fine", 1)).contains("\"load\""));
+    assert!(told(Config::default().client_properties(table! { "load" => f32::INFINITY })).contains("\"load\""));
+    let mended = Config::default().client_property("load", f64::NAN).client_properties(table! { "load" => 1.0 });
+    assert!(mended.validate().is_ok());
 }

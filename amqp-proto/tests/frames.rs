@@ -259,7 +259,7 @@ fn a_part_of_a_block_is_shared_and_a_foreign_slice_is_copied() {
 }
 
 #[test]
-fn the_words_of_an_encode_error_name_the_size() {
-    let error = EncodeError::ShortStringTooLong { len: 256 };
-    assert_eq!(error.to_string(), "a name or other short text has 256 bytes, at most 255 are possible");
+fn the_words_of_an_encode_error_name_the_field_and_its_size() {
+    let error = EncodeError::ShortStringTooLong { field: "queue", len: 256 };
+    assert_eq!(error.to_string(), "the queue has 256 bytes, at most 255 are possible");
 }

@@ -164,7 +164,7 @@ fn reserved_fields_are_ignored_when_read_and_empty_when_written() {
 #[test]
 fn a_name_of_256_bytes_is_an_error_and_one_of_255_is_none() {
     let name = "n".repeat(256);
-    assert_eq!(ShortStr::new(&name), Err(EncodeError::ShortStringTooLong { len: 256 }));
+    assert_eq!(ShortStr::new(&name), Err(EncodeError::ShortStringTooLong { field: "short text", len: 256 }));
     assert!(ShortStr::new(&name[1..]).is_ok());
 }
 

@@ -207,8 +207,9 @@ fn a_text_of_256_bytes_is_an_error_and_leaves_the_properties_as_they_were() {
     properties.set_message_id("id").unwrap();
     let before = properties.clone();
     let error = properties.set_message_id("x".repeat(256)).unwrap_err();
-    assert_eq!(error, EncodeError::ShortStringTooLong { len: 256 });
-    assert_eq!(properties.insert_header("k".repeat(256), 1), Err(error));
+    assert_eq!(error, EncodeError::ShortStringTooLong { field: "message id", len: 256 });
+    let error = properties.insert_header("k".repeat(256), 1).unwrap_err();
+    assert_eq!(error, EncodeError::ShortStringTooLong { field: "header's key", len: 256 });
     assert_eq!(properties, before);
 }
 

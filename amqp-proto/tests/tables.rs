@@ -4,6 +4,7 @@
 
 mod common;
 
+use amqp_proto::method::Properties;
 use amqp_proto::table;
 use amqp_proto::wire::{
     DecodeErrorKind, EncodeError, FieldTable, FieldValue, MAX_TABLE_DEPTH, ShortStr, TableRef, ValueRef,
@@ -233,16 +234,39 @@ fn a_long_string_may_be_no_utf_8() {
 }
 
 #[test]
-fn a_not_a_number_equals_itself() {
-    assert_eq!(table! { "k" => f64::NAN }, table! { "k" => f64::NAN });
+fn a_received_not_a_number_equals_itself() {
+    let wire = raw_entry(b"k", b'd', &f64::NAN.to_be_bytes());
+    assert_eq!(TableRef::from_wire(&wire).unwrap(), TableRef::from_wire(&wire).unwrap());
     assert_ne!(table! { "k" => 0.0f64 }, table! { "k" => -0.0f64 });
+}
+
+#[test]
+fn pitfall_a_number_that_is_not_finite_costs_the_connection() {
+    let not_finite = |key: &str| EncodeError::NotFinite { key: key.to_owned() };
+    let mut table = table! { "k" => 1.5 };
+    let inner = |value: FieldValue| FieldValue::Array(vec![FieldValue::Void, value]);
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(table.insert("k", value), Err(not_finite("k")));
+        #[expect(clippy::cast_possible_truncation, reason = "none of these numbers has a value")]
+        let short = value as f32;
+        assert_eq!(table.insert("load", short), Err(not_finite("load")));
+        assert_eq!(table.insert("loads", inner(value.into())), Err(not_finite("loads")));
+        let spoiled = table! { "fine" => 1, "load" => value };
+        assert_eq!(table.insert("nested", spoiled.clone()), Err(not_finite("load")));
+        assert_eq!(Properties::new().set_headers(spoiled), Err(not_finite("load")));
+        assert_eq!(Properties::new().insert_header("load", value), Err(not_finite("load")));
+        let error = Properties::new().set_headers(table! { "loads" => inner(value.into()) }).unwrap_err();
+        assert_eq!(error, not_finite("loads"));
+        assert!(error.to_string().contains("\"loads\""), "{error}");
+    }
+    assert_eq!(table, table! { "k" => 1.5 });
 }
 
 #[test]
 fn a_key_of_256_bytes_is_refused_and_leaves_the_table_as_it_was() {
     let mut table = table! { "k" => 1 };
     let error = table.insert("k".repeat(256), 2).unwrap_err();
-    assert_eq!(error, EncodeError::ShortStringTooLong { len: 256 });
+    assert_eq!(error, EncodeError::ShortStringTooLong { field: "key of a field table", len: 256 });
     assert_eq!(table, table! { "k" => 1 });
     assert!(table.insert("k".repeat(255), 2).is_ok());
 }

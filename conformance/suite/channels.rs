@@ -297,24 +297,28 @@ async fn a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing(context: Co
     channel.confirm_select().await?;
     let long = "ö".repeat(128);
     let errors = [
-        channel.queue_declare(&long).await.unwrap_err(),
-        channel.queue_delete(&long).await.unwrap_err(),
-        channel.queue_purge(&long).await.unwrap_err(),
-        channel.queue_bind("queue", &long, "key").await.unwrap_err(),
-        channel.queue_bind("queue", "exchange", &long).await.unwrap_err(),
-        channel.exchange_declare(Exchange::custom("exchange", &long)).await.unwrap_err(),
-        channel.exchange_bind("exchange", "exchange", &long).await.unwrap_err(),
-        channel.consume(Consume::new("queue").tag(&long)).await.unwrap_err(),
-        channel.cancel(&long).await.unwrap_err(),
-        channel.get(&long).await.unwrap_err(),
-        channel.publish(&long, "key", "body").await.unwrap_err(),
-        channel.publish("", &long, "body").await.unwrap_err(),
-        channel.send("", "key", Message::new("body").content_type(&long)).await.unwrap_err(),
-        channel.publish("", "key", Message::new("body").header(&long, 1)).await.unwrap_err(),
-        channel.queue_declare(Queue::new("queue").argument(&long, 1)).await.unwrap_err(),
+        ("queue", channel.queue_declare(&long).await.unwrap_err()),
+        ("queue", channel.queue_delete(&long).await.unwrap_err()),
+        ("queue", channel.queue_purge(&long).await.unwrap_err()),
+        ("exchange", channel.queue_bind("queue", &long, "key").await.unwrap_err()),
+        ("routing key", channel.queue_bind("queue", "exchange", &long).await.unwrap_err()),
+        ("exchange", channel.exchange_delete(&long).await.unwrap_err()),
+        ("exchange type", channel.exchange_declare(Exchange::custom("exchange", &long)).await.unwrap_err()),
+        ("destination", channel.exchange_bind(&long, "exchange", "key").await.unwrap_err()),
+        ("source", channel.exchange_bind("exchange", &long, "key").await.unwrap_err()),
+        ("routing key", channel.exchange_bind("exchange", "exchange", &long).await.unwrap_err()),
+        ("consumer tag", channel.consume(Consume::new("queue").tag(&long)).await.unwrap_err()),
+        ("consumer tag", channel.cancel(&long).await.unwrap_err()),
+        ("queue", channel.get(&long).await.unwrap_err()),
+        ("exchange", channel.publish(&long, "key", "body").await.unwrap_err()),
+        ("routing key", channel.publish("", &long, "body").await.unwrap_err()),
+        ("content type", channel.send("", "key", Message::new("body").content_type(&long)).await.unwrap_err()),
+        ("header's key", channel.publish("", "key", Message::new("body").header(&long, 1)).await.unwrap_err()),
+        ("key of a field table", channel.queue_declare(Queue::new("queue").argument(&long, 1)).await.unwrap_err()),
     ];
-    for error in errors {
+    for (field, error) in errors {
         assert!(matches!(error.kind(), ErrorKind::Encode(_)), "{error}");
+        assert!(error.to_string().contains(&format!("the {field} has 256 bytes")), "{error}");
         assert!(error.operation().is_some(), "{error}");
     }
     // A name that just fits works, and nothing half-written is in its way.

@@ -97,7 +97,7 @@ async fn a1_a_login_method_that_the_broker_does_not_offer_is_refused(context: Co
 async fn a1_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured(context: Context) -> Result {
     let config = config(&context).frame_max(131_072).heartbeat(Heartbeat::seconds(10)).channel_max(100);
     let connection = connect(config).await?;
-    let tuning = connection.tuning()?;
+    let tuning = connection.tuning();
     assert_eq!((tuning.frame_max, tuning.channel_max), (131_072, 100));
     assert_eq!(tuning.heartbeat.map(|interval| interval.as_secs()), Some(10));
     let seen = seen(&context)?;
@@ -108,7 +108,7 @@ async fn a1_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured(conte
 async fn a1_of_two_limits_the_smaller_one_is_used(context: Context) -> Result {
     let tuned = async |config: Config| -> Result<_> {
         let connection = connect(config).await?;
-        let (tuning, seen) = (connection.tuning()?, seen(&context)?);
+        let (tuning, seen) = (connection.tuning(), seen(&context)?);
         assert_eq!(seen.frame_max, u64::from(tuning.frame_max));
         assert_eq!(seen.channel_max, u64::from(tuning.channel_max));
         let heartbeat = tuning.heartbeat.map_or(0, |interval| interval.as_secs());
@@ -130,13 +130,13 @@ async fn a1_of_two_limits_the_smaller_one_is_used(context: Context) -> Result {
 
 async fn a1_heartbeats_can_be_switched_off(context: Context) -> Result {
     let connection = connect(config(&context).heartbeat(Heartbeat::Disabled)).await?;
-    assert_eq!(connection.tuning()?.heartbeat, None);
+    assert_eq!(connection.tuning().heartbeat, None);
     assert_eq!(seen(&context)?.heartbeat, 0);
     Ok(connection.close().await?)
 }
 
 async fn a1_client_properties_are_seen_at_the_broker(context: Context) -> Result {
-    let config = config(&context).client_property("team", "orders")?.client_property("product", "shop")?;
+    let config = config(&context).client_property("team", "orders").client_property("product", "shop");
     let connection = connect(config).await?;
     let properties = seen(&context)?.client_properties;
     assert_eq!(properties["connection_name"], context.case());

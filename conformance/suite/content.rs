@@ -1,5 +1,7 @@
 //! Properties and headers: what the broker keeps of them.
 
+use conformance::raw::args::Args;
+use conformance::raw::{Wire, id};
 use conformance::{Context, cases};
 
 use crate::facade::{
@@ -13,6 +15,7 @@ cases! {
     bcc_reaches_its_queue_and_is_stripped,
     a_returned_message_with_odd_headers_is_that_of_its_publish,
     properties_that_do_not_fit_into_a_frame_are_an_error_and_harm_nothing,
+    a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up,
 }
 
 /// A value of every type that there is.
@@ -215,5 +218,34 @@ async fn properties_that_do_not_fit_into_a_frame_are_an_error_and_harm_nothing(c
     assert!(matches!(error.kind(), ErrorKind::Encode(_)), "{error}");
     assert_eq!(error.operation(), Some("queue.declare"));
     channel.queue_declare(Queue::server_named()).await?;
+    Ok(connection.close().await?)
+}
+
+async fn a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up(context: Context) -> Result {
+    // What the broker does with it: nothing is said, the socket is closed.
+    let numbers = [f32::NAN, f32::INFINITY].map(|number| (b'f', number.to_be_bytes().to_vec()));
+    let doubles = [f64::NAN, f64::NEG_INFINITY].map(|number| (b'd', number.to_be_bytes().to_vec()));
+    for (tag, bytes) in numbers.into_iter().chain(doubles) {
+        let mut wire = Wire::log_in(context.address(), context.case())?;
+        wire.open_channel(1)?;
+        let table = Args::new().short_string("load").u8(tag).bytes(&bytes).into_bytes();
+        let declare = Args::new().u16(0).short_string(&context.name("queue")).u8(0).long_string(&table);
+        wire.send_method(1, id::QUEUE_DECLARE, declare)?;
+        assert_eq!(wire.expect_end()?, b"");
+    }
+
+    let connection = open(&context).await?;
+    let channel = connection.channel().await?;
+    let queue = context.name("queue");
+    let errors = [
+        channel.queue_declare(Queue::exclusive(&queue).argument("load", f64::NAN)).await.unwrap_err(),
+        channel.publish("", &queue, Message::new("x").header("load", f32::INFINITY)).await.unwrap_err(),
+        channel.publish("", &queue, Message::new("x").headers(&table! { "load" => f64::NAN })).await.unwrap_err(),
+        connect(config(&context).client_property("load", f64::NEG_INFINITY)).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("\"load\""), "{error}");
+    }
+    channel.queue_declare(Queue::exclusive(&queue).argument("load", f64::MAX)).await?;
     Ok(connection.close().await?)
 }

@@ -12,7 +12,7 @@ pub(crate) async fn tour() -> Result<(), Error> {
     let connection = client::connect(url).await?;
     let server = connection.server_properties();
     let said = |key: &str| server.get(key).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-    let tuning = connection.tuning()?;
+    let tuning = connection.tuning();
     println!(
         "connected to {} {}: frames of up to {} bytes, up to {} channels",
         said("product"),

@@ -41,8 +41,8 @@ impl Channel {
         let consume = consume.into();
         let fields = || -> Result<_, Error> {
             Ok(conn::Consume {
-                queue: ShortStr::new(&consume.queue)?,
-                consumer_tag: ShortStr::new(&consume.tag)?,
+                queue: ShortStr::named("queue", &consume.queue)?,
+                consumer_tag: ShortStr::named("consumer tag", &consume.tag)?,
                 prefetch: consume.prefetch,
                 no_local: consume.no_local,
                 no_ack: consume.no_ack,
@@ -61,7 +61,8 @@ impl Channel {
     ///
     /// Those of any [`Call`].
     pub fn cancel(&self, consumer_tag: impl AsRef<str>) -> Call<()> {
-        let tag = ShortStr::new(consumer_tag.as_ref()).map_err(|error| Error::from(error).during("basic.cancel"));
+        let tag = ShortStr::named("consumer tag", consumer_tag.as_ref())
+            .map_err(|error| Error::from(error).during("basic.cancel"));
         self.start(done, |conn, id| conn.cancel_tag(id, tag?, None))
     }
 
@@ -84,7 +85,7 @@ impl Channel {
             }
         }
         let Get { queue, no_ack } = get.into();
-        let queue = ShortStr::new(&queue).map_err(|error| Error::from(error).during("basic.get"));
+        let queue = ShortStr::named("queue", &queue).map_err(|error| Error::from(error).during("basic.get"));
         self.call(finish, queue.map(|queue| basic::Get { queue, no_ack }))
     }
 

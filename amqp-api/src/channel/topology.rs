@@ -52,7 +52,11 @@ impl Channel {
         let ExchangeDelete { exchange, if_unused, nowait } = exchange.into();
         self.call(
             done,
-            name(&exchange, "exchange.delete").map(|exchange| exchange::Delete { exchange, if_unused, nowait }),
+            name("exchange", &exchange, "exchange.delete").map(|exchange| exchange::Delete {
+                exchange,
+                if_unused,
+                nowait,
+            }),
         )
     }
 
@@ -72,9 +76,9 @@ impl Channel {
         let (destination, source) = (destination.as_ref(), source.as_ref());
         let fields = || -> Result<_, Error> {
             Ok(exchange::Bind {
-                destination: ShortStr::new(destination)?,
-                source: ShortStr::new(source)?,
-                routing_key: ShortStr::new(&binding.routing_key)?,
+                destination: ShortStr::named("destination", destination)?,
+                source: ShortStr::named("source", source)?,
+                routing_key: ShortStr::named("routing key", &binding.routing_key)?,
                 nowait: binding.nowait,
                 arguments: binding.arguments.get()?,
             })
@@ -97,9 +101,9 @@ impl Channel {
         let (destination, source) = (destination.as_ref(), source.as_ref());
         let fields = || -> Result<_, Error> {
             Ok(exchange::Unbind {
-                destination: ShortStr::new(destination)?,
-                source: ShortStr::new(source)?,
-                routing_key: ShortStr::new(&binding.routing_key)?,
+                destination: ShortStr::named("destination", destination)?,
+                source: ShortStr::named("source", source)?,
+                routing_key: ShortStr::named("routing key", &binding.routing_key)?,
                 nowait: binding.nowait,
                 arguments: binding.arguments.get()?,
             })
@@ -175,9 +179,9 @@ impl Channel {
         let (queue, exchange) = (queue.as_ref(), exchange.as_ref());
         let fields = || -> Result<_, Error> {
             Ok(queue::Bind {
-                queue: ShortStr::new(queue)?,
-                exchange: ShortStr::new(exchange)?,
-                routing_key: ShortStr::new(&binding.routing_key)?,
+                queue: ShortStr::named("queue", queue)?,
+                exchange: ShortStr::named("exchange", exchange)?,
+                routing_key: ShortStr::named("routing key", &binding.routing_key)?,
                 nowait: binding.nowait,
                 arguments: binding.arguments.get()?,
             })
@@ -200,9 +204,9 @@ impl Channel {
         let (queue, exchange) = (queue.as_ref(), exchange.as_ref());
         let fields = || -> Result<_, Error> {
             Ok(queue::Unbind {
-                queue: ShortStr::new(queue)?,
-                exchange: ShortStr::new(exchange)?,
-                routing_key: ShortStr::new(&binding.routing_key)?,
+                queue: ShortStr::named("queue", queue)?,
+                exchange: ShortStr::named("exchange", exchange)?,
+                routing_key: ShortStr::named("routing key", &binding.routing_key)?,
                 arguments: binding.arguments.get()?,
             })
         };
@@ -216,7 +220,7 @@ impl Channel {
     /// Those of any [`Call`]; 404 if it is missing.
     pub fn queue_purge(&self, queue: impl Into<QueuePurge>) -> Call<u32> {
         let QueuePurge { queue, nowait } = queue.into();
-        self.call(message_count, name(&queue, "queue.purge").map(|queue| queue::Purge { queue, nowait }))
+        self.call(message_count, name("queue", &queue, "queue.purge").map(|queue| queue::Purge { queue, nowait }))
     }
 
     /// Deletes a queue, its messages and its bindings, and says how many messages that were. One that does not exist is
@@ -227,7 +231,8 @@ impl Channel {
     /// Those of any [`Call`]; 406 if it had to be unused or empty and is not.
     pub fn queue_delete(&self, queue: impl Into<QueueDelete>) -> Call<u32> {
         let QueueDelete { queue, if_unused, if_empty, nowait } = queue.into();
-        let method = name(&queue, "queue.delete").map(|queue| queue::Delete { queue, if_unused, if_empty, nowait });
+        let method =
+            name("queue", &queue, "queue.delete").map(|queue| queue::Delete { queue, if_unused, if_empty, nowait });
         self.call(message_count, method)
     }
 }
@@ -235,8 +240,8 @@ impl Channel {
 fn declare_exchange(exchange: &Exchange) -> Result<exchange::Declare<'_>, Error> {
     let fields = || -> Result<_, Error> {
         Ok(exchange::Declare {
-            exchange: ShortStr::new(&exchange.name)?,
-            kind: ShortStr::new(&exchange.kind)?,
+            exchange: ShortStr::named("exchange", &exchange.name)?,
+            kind: ShortStr::named("exchange type", &exchange.kind)?,
             passive: exchange.passive,
             durable: exchange.durable,
             auto_delete: exchange.auto_delete,
@@ -251,7 +256,7 @@ fn declare_exchange(exchange: &Exchange) -> Result<exchange::Declare<'_>, Error>
 fn declare_queue(queue: &Queue) -> Result<queue::Declare<'_>, Error> {
     let fields = || -> Result<_, Error> {
         Ok(queue::Declare {
-            queue: ShortStr::new(&queue.name)?,
+            queue: ShortStr::named("queue", &queue.name)?,
             passive: queue.passive,
             durable: queue.durable,
             exclusive: queue.exclusive,
@@ -263,8 +268,8 @@ fn declare_queue(queue: &Queue) -> Result<queue::Declare<'_>, Error> {
     fields().map_err(|error| error.during("queue.declare"))
 }
 
-fn name<'a>(name: &'a str, operation: &'static str) -> Result<ShortStr<'a>, Error> {
-    ShortStr::new(name).map_err(|error| Error::from(error).during(operation))
+fn name<'a>(field: &'static str, name: &'a str, operation: &'static str) -> Result<ShortStr<'a>, Error> {
+    ShortStr::named(field, name).map_err(|error| Error::from(error).during(operation))
 }
 
 /// A count, or 0 where there was no reply.

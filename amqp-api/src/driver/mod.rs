@@ -31,7 +31,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use amqp_proto::error::Error;
+use amqp_proto::error::{Error, ErrorKind};
 
 pub use self::dial::connect;
 pub use self::io::Io;
@@ -66,7 +66,8 @@ pub async fn attach(
     let opened = shared.lock().conn.opened();
     runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
-    Ok(Connection::new(link))
+    let tuning = link.shared().lock().conn.tuning();
+    tuning.map(|tuning| Connection::new(link, tuning)).ok_or_else(|| Error::new(ErrorKind::ConnectionNotOpen))
 }
 
 /// The task that carries a connection from its first byte to its last. The guard comes from outside, so that it is there

@@ -68,7 +68,10 @@ impl Reader {
         let spare = self.buffer.capacity() - self.buffer.len();
         match io.poll_read(cx, &mut self.buffer) {
             Poll::Pending => Read::Pending,
-            Poll::Ready(Ok(0)) => self.end(None),
+            Poll::Ready(Ok(0)) => {
+                let torn = self.torn();
+                self.end(torn)
+            }
             Poll::Ready(Ok(count)) => {
                 if count >= spare {
                     self.room = LARGE.min(self.room * 2);
@@ -123,6 +126,15 @@ impl Reader {
             self.cut();
         }
         self.block.is_some() || self.broken.is_some()
+    }
+
+    /// What is wrong with a stream that ends here: it may end between frames only.
+    fn torn(&self) -> Option<io::Error> {
+        let error = match self.state {
+            State::Reading => self.deframer.check_end(&self.buffer).err()?,
+            State::Discarding | State::Ended => return None,
+        };
+        Some(io::Error::new(io::ErrorKind::UnexpectedEof, error))
     }
 
     fn end(&mut self, error: Option<io::Error>) -> Read {

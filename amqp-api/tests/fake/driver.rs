@@ -283,6 +283,22 @@ fn what_the_broker_says_last_is_heard_though_writing_fails() {
 }
 
 #[test]
+fn a_stream_that_ends_inside_a_frame_is_told_as_such() {
+    let world = World::new(11);
+    let (connection, wire) = world.connect(Config::default());
+    {
+        let mut wire = wire.lock();
+        wire.peer.out.extend_from_slice(&[1, 0, 0, 0, 0]);
+        wire.peer.hung_up = true;
+    }
+    let error = world.block_on(connection.closed()).unwrap_err();
+    let ErrorKind::ConnectionLost { kind: io::ErrorKind::UnexpectedEof, text } = error.kind() else {
+        panic!("{error}")
+    };
+    assert!(text.contains("inside a frame, after 5 bytes"), "{text}");
+}
+
+#[test]
 fn a_lost_transport_is_told_to_everybody() {
     for (read, write) in
         [(Some(io::ErrorKind::ConnectionReset), None), (None, Some(io::ErrorKind::BrokenPipe)), (None, None)]

@@ -364,6 +364,54 @@ fn late_dropped_and_unread_confirms_hold_nothing_up() {
 }
 
 #[test]
+fn what_is_polled_after_its_end_is_an_error_and_no_hang() {
+    let world = World::new(20);
+    let (connection, _wire) = world.connect(Config::default());
+    let channel = world.block_on(connection.channel()).unwrap();
+    let mut call = channel.queue_declare("q");
+    world.block_on(&mut call).unwrap();
+    let error = world.block_on(&mut call).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Invalid(_)) && error.to_string().contains("after its end"), "{error}");
+    world.block_on(channel.confirm_select()).unwrap();
+    let mut confirm = world.block_on(channel.send("", "q", "x")).unwrap();
+    world.block_on(&mut confirm).unwrap();
+    let error = world.block_on(&mut confirm).unwrap_err();
+    assert!(error.to_string().contains("after its end"), "{error}");
+}
+
+#[test]
+fn f30_publishers_get_room_in_the_order_in_which_they_came() {
+    for seed in 0..20 {
+        let world = World::new(seed);
+        let (connection, wire) = world.connect(Config::default().publish_buffer(1000));
+        let channels = [world.block_on(connection.channel()).unwrap(), world.block_on(connection.channel()).unwrap()];
+        wire.lock().reading = false;
+        while channels[0].try_publish("", "before", [0; 100].as_slice()).is_ok() {
+            world.settle();
+        }
+        let mut waiting: Vec<_> = (0..60usize)
+            .map(|at| (at, Box::pin(channels[at % 2].publish("", at.to_string(), [0; 100].as_slice()))))
+            .collect();
+        waiting.iter_mut().for_each(|(_, publish)| assert!(poll_once(publish).is_pending()));
+        wire.lock().reading = true;
+        while !waiting.is_empty() {
+            world.settle();
+            // In the worst order that an executor may choose.
+            waiting.reverse();
+            waiting.retain_mut(|(_, publish)| poll_once(publish).is_pending());
+            waiting.reverse();
+        }
+        world.settle();
+        let published = &wire.lock().peer.published;
+        let order: Vec<usize> = published.iter().filter_map(|(_, name, ..)| name.parse().ok()).collect();
+        assert_eq!(order.len(), 60);
+        for (place, at) in order.into_iter().enumerate() {
+            assert!(place.abs_diff(at) < 7, "room for seven at once: number {at} came as number {place} (seed {seed})");
+        }
+    }
+}
+
+#[test]
 fn f12_publishers_wait_while_the_broker_blocks_and_say_so_when_they_give_up() {
     let world = World::new(14);
     let (connection, wire) = world.connect(Config::default());

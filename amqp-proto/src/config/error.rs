@@ -1,5 +1,7 @@
 //! What can be wrong with a configuration.
 
+use crate::wire::EncodeError;
+
 /// A configuration that no connection can be made with. It never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,9 @@ pub enum ConfigError {
         /// Its length in bytes.
         length: usize,
     },
+    /// A client property cannot be sent.
+    #[error("client_property: {0}")]
+    ClientProperty(EncodeError),
     /// The list of authentication mechanisms is empty.
     #[error("no authentication mechanism is configured")]
     NoMechanism,

@@ -80,6 +80,8 @@ pub struct Config {
     pub prefetch: u16,
     /// The socket's options.
     pub tcp: TcpOptions,
+    /// The first client property that could not be put among them.
+    bad_property: Option<EncodeError>,
     allow_unverified: bool,
 }
 
@@ -102,6 +104,7 @@ impl Default for Config {
             limits: Limits::default(),
             prefetch: 100,
             tcp: TcpOptions::default(),
+            bad_property: None,
             allow_unverified: false,
         }
     }
@@ -204,20 +207,21 @@ impl Config {
         self
     }
 
-    /// Adds one client property, or replaces it.
-    ///
-    /// # Errors
-    ///
-    /// A key of more than 255 bytes, or a value nested too deeply to be sent.
-    pub fn client_property(mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Result<Self, EncodeError> {
-        self.client_properties.insert(key, value)?;
-        Ok(self)
+    /// Adds one client property, or replaces it. One that cannot be sent, because its key is longer than 255 bytes for
+    /// example, comes out of [`validate`](Self::validate), and so of connecting.
+    #[must_use]
+    pub fn client_property(mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Self {
+        if let Err(error) = self.client_properties.insert(key, value) {
+            self.bad_property.get_or_insert(error);
+        }
+        self
     }
 
     /// Sets [`client_properties`](Config#structfield.client_properties).
     #[must_use]
     pub fn client_properties(mut self, properties: FieldTable) -> Self {
         self.client_properties = properties;
+        self.bad_property = None;
         self
     }
 
@@ -388,6 +392,10 @@ impl Config {
             if value.len() > usize::from(u8::MAX) {
                 return Err(ConfigError::TooLong { field, length: value.len() });
             }
+        }
+        let properties = self.client_properties.as_ref().encodable_size().err();
+        if let Some(error) = self.bad_property.clone().or(properties) {
+            return Err(ConfigError::ClientProperty(error));
         }
         if self.mechanisms.is_empty() {
             return Err(ConfigError::NoMechanism);

@@ -43,7 +43,7 @@ pub struct StreamedPublish<'a> {
 }
 
 /// The rest of a body that leaves in parts, and what its channel sends after it: no other message, as there is no room
-/// while this one leaves.
+/// while this one leaves. Or all that a channel sends that waits for its number.
 #[derive(Debug)]
 pub(super) struct Backlog {
     rest: Rest,
@@ -58,6 +58,8 @@ enum Rest {
     Awaited { missing: u64, gathered: Vec<u8> },
     /// Nobody will look at it: so many zeros will do.
     Void(u64),
+    /// There is no body: the channel's number is still another's, and nothing of it may leave.
+    Held,
 }
 
 /// The largest frame where neither side has a limit.
@@ -72,6 +74,16 @@ static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 impl Backlog {
     pub(super) fn whole(body: Bytes) -> Self {
         Self { rest: Rest::Whole(body), behind: Vec::new() }
+    }
+
+    /// For a channel that waits for its number.
+    pub(super) fn held() -> Self {
+        Self { rest: Rest::Held, behind: Vec::new() }
+    }
+
+    /// What the channel has to send after the body, or when it has its number.
+    pub(super) fn into_tail(self) -> Vec<u8> {
+        self.behind
     }
 
     /// Where the channel's next frames go.
@@ -101,7 +113,7 @@ impl Backlog {
                 *left -= part.len() as u64;
                 Some((Bytes::from_static(part), *left == 0))
             }
-            Rest::Awaited { .. } => None,
+            Rest::Awaited { .. } | Rest::Held => None,
         }
     }
 
@@ -111,6 +123,7 @@ impl Backlog {
             Rest::Whole(body) => body.len() as u64,
             Rest::Awaited { missing, gathered } => missing + gathered.len() as u64,
             Rest::Void(left) => *left,
+            Rest::Held => 0,
         };
         self.rest = Rest::Void(left);
     }
@@ -269,8 +282,9 @@ impl Connection {
         self.out.tail().extend_from_slice(&backlog.behind);
         if matches!(channel.state, ChannelState::Closed(_)) {
             let number = channel.number;
-            self.channels.free_number(number);
+            let successor = self.channels.free_number(number);
             self.channels.forget_if_done(id);
+            self.begin(successor);
         }
         self.join_turns(id);
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A channel is known by its [`ChannelId`] for as long as its owner holds it, also when it is closed: then it says why.
-//! Its number on the wire is free again when both sides have done with it.
+//! Its number on the wire is free again when both sides have done with it. Where all numbers are in use and some are
+//! about to be free, a new channel takes one of those: what it sends is held back until then ([`Channels::open`]).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -170,11 +171,16 @@ pub(super) struct Channels {
     free: VecDeque<u16>,
     /// Numbers whose channels both sides closed at once: the broker's close-ok is still to come.
     stragglers: Vec<u16>,
+    /// Numbers that are about to be free and have no successor, those that will be first.
+    closing: VecDeque<u16>,
+    /// Channels that wait for a number that is about to be free.
+    successors: Vec<(u16, ChannelId)>,
     next_generation: u32,
 }
 
 impl Channels {
-    /// A new channel with a free number, none if there is none.
+    /// A new channel with a free number, or with one that is about to be free; then it is behind a backlog that has no
+    /// message, until [`free_number`](Self::free_number). None if all numbers are really in use.
     pub(super) fn open(&mut self, channel_max: u16) -> Option<&mut Channel> {
         let used = u16::try_from(self.by_number.len()).unwrap_or(u16::MAX);
         // Numbers are reused late, so that a straggler is not taken for something new.
@@ -188,15 +194,27 @@ impl Channels {
                 self.by_number.push(None);
                 used + 1
             }
-            _ => return None,
+            _ => self.closing.pop_front()?,
         };
+        let waits = self.by_number.get(usize::from(number) - 1).is_some_and(Option::is_some)
+            || self.stragglers.contains(&number);
         self.next_generation = self.next_generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
+        let id = ChannelId { index, generation: self.next_generation };
+        let channel = entry.insert(Channel::new(id, number));
+        if waits {
+            self.successors.push((number, id));
+            channel.backlog = Some(Box::new(Backlog::held()));
+        } else if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
             *slot = Some(index);
         }
-        Some(entry.insert(Channel::new(ChannelId { index, generation: self.next_generation }, number)))
+        Some(channel)
+    }
+
+    /// The number will be free when the broker has answered.
+    pub(super) fn note_closing(&mut self, number: u16) {
+        self.closing.push_back(number);
     }
 
     #[inline]
@@ -223,13 +241,27 @@ impl Channels {
         self.slots.get_mut(index as usize)
     }
 
-    /// Both sides have done with this number.
-    pub(super) fn free_number(&mut self, number: u16) {
-        if let Some(slot) = usize::from(number).checked_sub(1).and_then(|at| self.by_number.get_mut(at))
-            && slot.take().is_some()
-        {
+    /// Both sides have done with this number. The channel that waited for it, if one did, has it now: what it had to say
+    /// is to be sent.
+    #[must_use]
+    pub(super) fn free_number(&mut self, number: u16) -> Option<ChannelId> {
+        let slot = usize::from(number).checked_sub(1).and_then(|at| self.by_number.get_mut(at))?;
+        slot.take()?;
+        self.pass_on(number)
+    }
+
+    /// The number goes to its successor, or is free.
+    fn pass_on(&mut self, number: u16) -> Option<ChannelId> {
+        let Some(at) = self.successors.iter().position(|(wanted, _)| *wanted == number) else {
+            self.closing.retain(|closing| *closing != number);
             self.free.push_back(number);
+            return None;
+        };
+        let (_, id) = self.successors.remove(at);
+        if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
+            *slot = Some(id.index);
         }
+        Some(id)
     }
 
     /// The number's channel is gone, but a close-ok for it is still to come.
@@ -240,12 +272,11 @@ impl Channels {
         self.stragglers.push(number);
     }
 
-    /// Whether this number waited for its close-ok; it is free now.
-    pub(super) fn straggler(&mut self, number: u16) -> bool {
-        let Some(at) = self.stragglers.iter().position(|straggler| *straggler == number) else { return false };
+    /// Whether this number waited for its close-ok; it is free now, or has gone to a channel that waited for it.
+    pub(super) fn straggler(&mut self, number: u16) -> Option<Option<ChannelId>> {
+        let at = self.stragglers.iter().position(|straggler| *straggler == number)?;
         self.stragglers.swap_remove(at);
-        self.free.push_back(number);
-        true
+        Some(self.pass_on(number))
     }
 
     /// Forgets a closed channel that nobody holds, and on which nothing more is to be sent.

@@ -72,7 +72,7 @@ impl Connection {
         }
         let method = basic::Consume {
             queue: consume.queue,
-            consumer_tag: ShortStr::new(&tag)?,
+            consumer_tag: ShortStr::named("consumer tag", &tag)?,
             no_local: consume.no_local,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,

@@ -132,7 +132,7 @@ impl Connection {
             client_properties: properties.as_ref(),
             mechanism: ShortStr::new(mechanism.name())?,
             response: LongStr(&response),
-            locale: ShortStr::new(&self.config.locale)?,
+            locale: ShortStr::named("locale", &self.config.locale)?,
         };
         put_method(self.out.tail(), 0, &start_ok)?;
         self.enter(Phase::AwaitTune { mechanism });
@@ -156,7 +156,7 @@ impl Connection {
         let tune_ok =
             connection::TuneOk { channel_max: tuning.channel_max, frame_max: tuning.frame_max, heartbeat: seconds };
         put_method(self.out.tail(), 0, &tune_ok)?;
-        let open = connection::Open { virtual_host: ShortStr::new(&self.config.virtual_host)? };
+        let open = connection::Open { virtual_host: ShortStr::named("virtual host", &self.config.virtual_host)? };
         put_method(self.out.tail(), 0, &open)?;
         self.frame_max = tuning.frame_max;
         self.heartbeats = tuning.heartbeat.map(|interval| Heartbeats::new(interval, now));

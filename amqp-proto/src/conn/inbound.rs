@@ -200,7 +200,8 @@ impl Connection {
     ) -> Result<(), Fault> {
         let Some(channel) = self.channels.by_number(frame.channel) else {
             let straggler = matches!(method, Method::Channel(channel::Method::CloseOk(_)));
-            if straggler && self.channels.straggler(frame.channel) {
+            if straggler && let Some(successor) = self.channels.straggler(frame.channel) {
+                self.begin(successor);
                 return Ok(());
             }
             return Err(unopened(method.name(), frame.channel));

@@ -154,7 +154,8 @@ impl Connection {
         let number = channel.number;
         // Closes that cross: the answer to ours is still to come, and the number is in use until then. A close that
         // waits behind a body never leaves.
-        let crossing = matches!(channel.state, ChannelState::Closing) && channel.backlog.is_none();
+        let was_closing = matches!(channel.state, ChannelState::Closing);
+        let crossing = was_closing && channel.backlog.is_none();
         let reason =
             CloseReason::new(close.reply_code, close.reply_text.to_string_lossy(), close.class_id, close.method_id);
         let mut backlog = None;
@@ -172,8 +173,12 @@ impl Connection {
         {
             // In the middle of a body nothing else may be sent: the answer follows it.
             channel.backlog = Some(backlog);
+            if !was_closing {
+                self.channels.note_closing(number);
+            }
         } else {
-            self.channels.free_number(number);
+            let successor = self.channels.free_number(number);
+            self.begin(successor);
         }
         self.channels.forget_if_done(id);
         Ok(())
@@ -187,9 +192,22 @@ impl Connection {
         };
         self.answer(pending.request, Ok(Reply::Done));
         self.end_channel(id, &Error::new(ErrorKind::ChannelNotOpen), false);
-        self.channels.free_number(number);
+        let successor = self.channels.free_number(number);
         self.channels.forget_if_done(id);
+        self.begin(successor);
         Ok(())
+    }
+
+    /// A channel that waited for its number has it: what it has to say leaves now.
+    pub(super) fn begin(&mut self, successor: Option<ChannelId>) {
+        let Some(id) = successor else { return };
+        if self.is_open()
+            && let Some(backlog) = self.channels.get_mut(id).and_then(|channel| channel.backlog.take())
+        {
+            self.out.tail().extend_from_slice(&backlog.into_tail());
+            self.join_turns(id);
+            self.grant_room();
+        }
     }
 
     /// An ack or nack of publishes.

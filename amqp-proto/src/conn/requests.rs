@@ -46,7 +46,8 @@ impl Connection {
 
     // ---- channels ----------------------------------------------------------------------------------------------
 
-    /// Opens a channel. It can be used at once: what is asked of it follows the open on the wire.
+    /// Opens a channel. It can be used at once: what is asked of it follows the open on the wire. If all channel numbers
+    /// are in use, but some channels are being closed, it waits for the first of those, and its time runs.
     ///
     /// # Errors
     /// If the connection is not open, or all channel numbers are in use.
@@ -59,8 +60,9 @@ impl Connection {
         let request = self.calls.insert("channel.open", Some(self.config.timeouts.call));
         let reply = (channel::OpenOk::CLASS_ID, channel::OpenOk::METHOD_ID);
         channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
-        put_method(self.out.tail(), channel.number, &channel::Open {})?;
-        Ok((channel.id, request))
+        let (id, number) = (channel.id, channel.number);
+        put_method(self.tail_of(id), number, &channel::Open {})?;
+        Ok((id, request))
     }
 
     /// Closes a channel; the request resolves when the broker has answered.
@@ -103,6 +105,7 @@ impl Connection {
         channel.state = ChannelState::Closing;
         channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
         let number = channel.number;
+        self.channels.note_closing(number);
         put_method(self.tail_of(id), number, &close)?;
         Ok(())
     }

@@ -110,12 +110,14 @@ impl std::error::Error for DecodeError {
 }
 
 /// Something cannot be put into AMQP's form. Nothing was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// A name or other short string is longer than 255 bytes.
-    #[error("a name or other short text has {len} bytes, at most 255 are possible")]
+    #[error("the {field} has {len} bytes, at most 255 are possible")]
     ShortStringTooLong {
+        /// What it is: `queue`, `routing key` …, or `short text` where that is not known.
+        field: &'static str,
         /// Its length in bytes.
         len: usize,
     },
@@ -129,6 +131,13 @@ pub enum EncodeError {
         size: usize,
         /// What is possible, in bytes.
         limit: usize,
+    },
+    /// A floating-point number is infinite or no number. Brokers written in Erlang cannot represent it: RabbitMQ closes
+    /// the socket without a word.
+    #[error("the value of {key:?} is a floating-point number that is infinite or none at all")]
+    NotFinite {
+        /// The key of the table's entry that it is, or stands in.
+        key: String,
     },
 }
 

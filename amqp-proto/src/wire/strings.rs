@@ -38,6 +38,18 @@ impl<'a> ShortStr<'a> {
         Self::from_bytes(text.as_bytes())
     }
 
+    /// The same as [`new`](Self::new), for this field: an error says which it was, `queue` for example.
+    ///
+    /// # Errors
+    /// [`EncodeError::ShortStringTooLong`] if it has more than 255 bytes.
+    #[inline]
+    pub const fn named(field: &'static str, text: &'a str) -> Result<Self, EncodeError> {
+        if text.len() > Self::MAX_LEN {
+            return Err(EncodeError::ShortStringTooLong { field, len: text.len() });
+        }
+        Ok(Self(text.as_bytes()))
+    }
+
     /// A short string of these bytes, which need not be UTF-8.
     ///
     /// # Errors
@@ -45,7 +57,7 @@ impl<'a> ShortStr<'a> {
     #[inline]
     pub const fn from_bytes(bytes: &'a [u8]) -> Result<Self, EncodeError> {
         if bytes.len() > Self::MAX_LEN {
-            return Err(EncodeError::ShortStringTooLong { len: bytes.len() });
+            return Err(EncodeError::ShortStringTooLong { field: "short text", len: bytes.len() });
         }
         Ok(Self(bytes))
     }

@@ -24,6 +24,8 @@ pub(super) enum Form {
     TooDeep,
     /// A value that is too long was left out: it cannot be encoded.
     TooLong,
+    /// Nothing was left out, but there is a number that is not finite: it cannot be encoded.
+    NotFinite,
 }
 
 impl Form {
@@ -71,15 +73,15 @@ impl FieldTable {
     /// Sets the value of a key. An entry of this key is replaced and keeps its place.
     ///
     /// # Errors
-    /// [`EncodeError`] for a key over 255 bytes, for nesting that is too deep, and for what is longer than 2³² − 1
-    /// bytes. The table is then unchanged.
+    /// [`EncodeError`] for a key over 255 bytes, for nesting that is too deep, for what is longer than 2³² − 1 bytes, and
+    /// for a floating-point number that is not finite. The table is then unchanged.
     #[inline]
     pub fn insert(&mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Result<(), EncodeError> {
         self.insert_value(key.as_ref(), &value.into())
     }
 
     fn insert_value(&mut self, key: &str, value: &FieldValue) -> Result<(), EncodeError> {
-        let key = ShortStr::new(key)?;
+        let key = ShortStr::named("key of a field table", key)?;
         let old = self.as_ref().find(key);
         let end = self.entries.len();
         if end == 0 {
@@ -117,6 +119,14 @@ impl FieldTable {
         match self.insert(key, value) {
             Ok(()) => {}
             Err(EncodeError::TooDeep) => self.form = Form::TooDeep,
+            Err(EncodeError::NotFinite { .. }) => {
+                // It stands for whatever was not finite, so that its key can be named.
+                self.entries.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+                self.entries.extend_from_slice(key.as_bytes());
+                self.entries.push(b'd');
+                self.entries.extend_from_slice(&f64::NAN.to_be_bytes());
+                self.form = Form::NotFinite;
+            }
             Err(_) => self.form = Form::TooLong,
         }
     }
@@ -263,7 +273,15 @@ impl<'a> TableRef<'a> {
             Form::Canonical | Form::AsReceived => Ok(size),
             Form::TooDeep => Err(EncodeError::TooDeep),
             Form::TooLong => Err(EncodeError::over_u32(self.entries.len())),
+            Form::NotFinite => Err(self.not_finite()),
         }
+    }
+
+    /// Which entry is the number that is not finite.
+    #[cold]
+    fn not_finite(&self) -> EncodeError {
+        let found = self.iter().find(|(_, value)| value.as_f64().is_some_and(|number| !number.is_finite()));
+        EncodeError::NotFinite { key: found.map(|(key, _)| key.to_string_lossy().into_owned()).unwrap_or_default() }
     }
 
     /// The value of a key; the first one if there are several.
@@ -385,8 +403,8 @@ impl std::iter::FusedIterator for TableIter<'_> {}
 
 /// A [`FieldTable`] of literal keys, whose length is checked when it is compiled.
 ///
-/// A value that is nested too deep makes a table whose encoding fails with
-/// [`EncodeError::TooDeep`](crate::wire::EncodeError::TooDeep).
+/// A value that cannot be encoded, a number that is not finite for example, makes a table that cannot be encoded: see
+/// [`EncodeError`](crate::wire::EncodeError).
 ///
 /// ```
 /// use amqp_proto::table;

@@ -137,7 +137,13 @@ pub(crate) fn put_table(out: &mut impl Sink, table: TableRef<'_>) -> Result<(), 
 /// Appends an entry of an outermost table.
 pub(crate) fn put_entry(out: &mut impl Sink, key: ShortStr<'_>, value: &FieldValue) -> Result<(), EncodeError> {
     put_short_string(out, key);
-    put_value(out, value, 1)
+    put_value(out, value, 1).map_err(|error| match error {
+        // In an array: a table inside has named its own.
+        EncodeError::NotFinite { key: inner } if inner.is_empty() => {
+            EncodeError::NotFinite { key: key.to_string_lossy().into_owned() }
+        }
+        error => error,
+    })
 }
 
 /// Appends a value with its tag. It stands in a table or array `depth` deep.
@@ -151,8 +157,9 @@ fn put_value(out: &mut impl Sink, value: &FieldValue, depth: u8) -> Result<(), E
         FieldValue::I32(value) => tagged(out, b'I', value.to_be_bytes()),
         FieldValue::U32(value) => tagged(out, b'i', value.to_be_bytes()),
         FieldValue::I64(value) => tagged(out, b'l', value.to_be_bytes()),
-        FieldValue::F32(value) => tagged(out, b'f', value.to_be_bytes()),
-        FieldValue::F64(value) => tagged(out, b'd', value.to_be_bytes()),
+        FieldValue::F32(value) if value.is_finite() => tagged(out, b'f', value.to_be_bytes()),
+        FieldValue::F64(value) if value.is_finite() => tagged(out, b'd', value.to_be_bytes()),
+        FieldValue::F32(_) | FieldValue::F64(_) => return Err(EncodeError::NotFinite { key: String::new() }),
         FieldValue::Decimal { scale, value } => {
             out.put_few([b'D', *scale]);
             out.put_few(value.to_be_bytes());

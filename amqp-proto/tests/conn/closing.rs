@@ -419,8 +419,6 @@ fn c18_channel_numbers_are_reused_and_exhaustion_is_typed() {
     assert!(matches!(error.kind(), ErrorKind::ChannelsExhausted { channel_max: 3 }), "{error}");
     peer.expect_nothing();
     let closing = peer.connection.close_channel(channels[1]).unwrap();
-    peer.turn();
-    assert!(peer.connection.open_channel().is_err(), "not before the broker has answered");
     peer.sent();
     peer.send(2, channel::CloseOk {});
     done(&mut peer, closing);
@@ -430,6 +428,74 @@ fn c18_channel_numbers_are_reused_and_exhaustion_is_typed() {
     // The old handle does not name the new channel.
     not_open(&peer.connection.channel_error(channels[1]).unwrap());
     assert!(peer.connection.channel_error(again).is_none());
+}
+
+#[test]
+fn c18_a_channel_waits_for_the_number_of_one_that_is_being_closed() {
+    for crossing in [false, true] {
+        let mut peer = Peer::open_with(quiet().channel_max(2), TUNE);
+        let channels = [(); 2].map(|()| peer.channel());
+        peer.connection.release_channel(channels[1]);
+        assert_eq!(peer.names(), ["2 channel.close"]);
+        let (next, opened) = peer.connection.open_channel().unwrap();
+        // There is one for each number that will be free.
+        let error = peer.connection.open_channel().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ChannelsExhausted { channel_max: 2 }), "{error}");
+        // It can be used at once, but nothing leaves; a publish has to wait.
+        let declared = peer.declare(next, "q");
+        assert!(!peer.connection.can_publish(next));
+        let room = peer.connection.wait_room(next, 1, None);
+        peer.expect_waiting(room);
+        peer.expect_nothing();
+        if crossing {
+            peer.close_channel(2, 404, "something failed meanwhile");
+            assert_eq!(peer.names(), ["2 channel.close-ok"]);
+        }
+        peer.send(2, channel::CloseOk {});
+        assert_eq!(peer.names(), ["2 channel.open", "2 queue.declare"]);
+        peer.send(2, channel::OpenOk {});
+        done(&mut peer, opened);
+        peer.declare_ok(2, "q");
+        assert_eq!(peer.declared(declared), "q");
+        done(&mut peer, room);
+        peer.connection.publish(next, &publish("q", &Properties::new(), b"x")).unwrap();
+        assert_eq!(peer.names(), ["2 basic.publish", "2 header", "2 body"]);
+    }
+}
+
+#[test]
+fn c18_a_channel_that_waits_for_a_number_may_be_given_up_and_has_a_deadline() {
+    let mut peer = Peer::open_with(quiet().channel_max(1), TUNE);
+    let first = peer.channel();
+    peer.connection.release_channel(first);
+    let (second, opened) = peer.connection.open_channel().unwrap();
+    assert_eq!(peer.names(), ["1 channel.close"]);
+    peer.advance(seconds(30));
+    assert_eq!(timed_out(&peer.error(opened)).0, r#"Call { method: "channel.open" }"#);
+    peer.connection.release_channel(second);
+    let (third, opened) = peer.connection.open_channel().unwrap();
+    peer.expect_nothing();
+    peer.send(1, channel::CloseOk {});
+    assert_eq!(peer.names(), ["1 channel.open", "1 channel.close"]);
+    peer.send(1, channel::OpenOk {});
+    peer.expect_nothing();
+    peer.send(1, channel::CloseOk {});
+    assert_eq!(peer.names(), ["1 channel.open"]);
+    peer.send(1, channel::OpenOk {});
+    done(&mut peer, opened);
+    assert!(peer.connection.channel_error(third).is_none());
+    assert_eq!(peer.connection.channel_count(), 1);
+}
+
+#[test]
+fn a_channel_that_waits_for_a_number_is_told_when_the_connection_ends() {
+    let mut peer = Peer::open_with(quiet().channel_max(1), TUNE);
+    let first = peer.channel();
+    peer.connection.release_channel(first);
+    let (second, opened) = peer.connection.open_channel().unwrap();
+    peer.close(320, "bye");
+    assert_eq!(peer.error(opened).reply_code(), Some(ReplyCode(320)));
+    peer.connection.release_channel(second);
 }
 
 #[test]

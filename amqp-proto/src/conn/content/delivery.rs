@@ -12,6 +12,53 @@ use crate::method::reply_code::ReplyCode;
 use crate::method::{PropertiesRef, RawProperties};
 use crate::wire::DecodeError;
 
+/// What is the same of both.
+macro_rules! message {
+    ($type:ty) => {
+        impl $type {
+            /// The exchange that it was published to; empty for the default exchange.
+            #[must_use]
+            pub fn exchange(&self) -> &str {
+                self.envelope.name(self.envelope.exchange)
+            }
+
+            /// The routing key that it was published with.
+            #[must_use]
+            pub fn routing_key(&self) -> &str {
+                self.envelope.name(self.envelope.routing_key)
+            }
+
+            /// The properties, decoded now.
+            ///
+            /// # Errors
+            /// If they are malformed. The message can still be settled, if it has to be.
+            pub fn properties(&self) -> Result<PropertiesRef<'_>, DecodeError> {
+                self.envelope.properties().decode()
+            }
+
+            /// The properties as they stand on the wire.
+            #[must_use]
+            pub fn raw_properties(&self) -> RawProperties<'_> {
+                self.envelope.properties()
+            }
+
+            /// The body.
+            #[must_use]
+            pub fn body(&self) -> Body<'_> {
+                Body::new(self.envelope.inline_body(), &self.payload)
+            }
+
+            /// The bytes that it holds.
+            pub(in crate::conn) fn weight(&self) -> usize {
+                self.envelope.len() + self.payload.len()
+            }
+        }
+    };
+}
+
+message!(Delivery);
+message!(Returned);
+
 /// A received message.
 ///
 /// The names were checked to be UTF-8 when it arrived; the properties are decoded when asked for.
@@ -43,18 +90,6 @@ impl Delivery {
         self.envelope.name(self.envelope.first)
     }
 
-    /// The exchange that it was published to; empty for the default exchange.
-    #[must_use]
-    pub fn exchange(&self) -> &str {
-        self.envelope.name(self.envelope.exchange)
-    }
-
-    /// The routing key that it was published with.
-    #[must_use]
-    pub fn routing_key(&self) -> &str {
-        self.envelope.name(self.envelope.routing_key)
-    }
-
     /// Whether it may have been delivered before.
     #[must_use]
     pub fn redelivered(&self) -> bool {
@@ -65,31 +100,6 @@ impl Delivery {
     #[must_use]
     pub fn message_count(&self) -> Option<u32> {
         self.message_count
-    }
-
-    /// The properties, decoded now.
-    ///
-    /// # Errors
-    /// If they are malformed. The message can still be settled.
-    pub fn properties(&self) -> Result<PropertiesRef<'_>, DecodeError> {
-        self.envelope.properties().decode()
-    }
-
-    /// The properties as they stand on the wire.
-    #[must_use]
-    pub fn raw_properties(&self) -> RawProperties<'_> {
-        self.envelope.properties()
-    }
-
-    /// The body.
-    #[must_use]
-    pub fn body(&self) -> Body<'_> {
-        Body::new(self.envelope.inline_body(), &self.payload)
-    }
-
-    /// The bytes that it holds.
-    pub(in crate::conn) fn weight(&self) -> usize {
-        self.envelope.len() + self.payload.len()
     }
 
     /// The body as it is worth keeping: see [`Body::to_bytes`].
@@ -123,11 +133,6 @@ pub struct Returned {
 }
 
 impl Returned {
-    /// The bytes that it holds.
-    pub(in crate::conn) fn weight(&self) -> usize {
-        self.envelope.len() + self.payload.len()
-    }
-
     /// Why: 312, no route.
     #[must_use]
     pub fn reply_code(&self) -> ReplyCode {
@@ -138,38 +143,6 @@ impl Returned {
     #[must_use]
     pub fn reply_text(&self) -> &str {
         self.envelope.name(self.envelope.first)
-    }
-
-    /// The exchange that it was published to.
-    #[must_use]
-    pub fn exchange(&self) -> &str {
-        self.envelope.name(self.envelope.exchange)
-    }
-
-    /// The routing key that it was published with.
-    #[must_use]
-    pub fn routing_key(&self) -> &str {
-        self.envelope.name(self.envelope.routing_key)
-    }
-
-    /// The properties, decoded now.
-    ///
-    /// # Errors
-    /// If they are malformed.
-    pub fn properties(&self) -> Result<PropertiesRef<'_>, DecodeError> {
-        self.envelope.properties().decode()
-    }
-
-    /// The properties as they stand on the wire.
-    #[must_use]
-    pub fn raw_properties(&self) -> RawProperties<'_> {
-        self.envelope.properties()
-    }
-
-    /// The body.
-    #[must_use]
-    pub fn body(&self) -> Body<'_> {
-        Body::new(self.envelope.inline_body(), &self.payload)
     }
 }
 

@@ -41,13 +41,13 @@ pub struct Properties {
 
 /// Setters of short strings.
 macro_rules! string_setters {
-    ($($(#[$doc:meta])* $setter:ident, $flag:ident;)*) => {$(
+    ($($(#[$doc:meta])* $setter:ident, $flag:ident, $name:literal;)*) => {$(
         $(#[$doc])*
         ///
         /// # Errors
         /// [`EncodeError::ShortStringTooLong`] if it has more than 255 bytes.
         pub fn $setter(&mut self, text: impl AsRef<str>) -> Result<(), EncodeError> {
-            self.set_string(flag::$flag, text.as_ref())
+            self.set_string(flag::$flag, $name, text.as_ref())
         }
     )*};
 }
@@ -66,25 +66,25 @@ impl Properties {
 
     string_setters! {
         /// Sets the MIME type of the body.
-        set_content_type, CONTENT_TYPE;
+        set_content_type, CONTENT_TYPE, "content type";
         /// Sets the MIME encoding of the body.
-        set_content_encoding, CONTENT_ENCODING;
+        set_content_encoding, CONTENT_ENCODING, "content encoding";
         /// Sets what this is the answer to.
-        set_correlation_id, CORRELATION_ID;
+        set_correlation_id, CORRELATION_ID, "correlation id";
         /// Sets the queue to send the answer to.
-        set_reply_to, REPLY_TO;
+        set_reply_to, REPLY_TO, "reply to";
         /// Sets the time to live in queues: milliseconds, as decimal digits.
-        set_expiration, EXPIRATION;
+        set_expiration, EXPIRATION, "expiration";
         /// Sets the application's id of the message.
-        set_message_id, MESSAGE_ID;
+        set_message_id, MESSAGE_ID, "message id";
         /// Sets the `type` property: the application's type of the message.
-        set_kind, KIND;
+        set_kind, KIND, "message type";
         /// Sets the publishing user; the broker refuses one that is not the connection's.
-        set_user_id, USER_ID;
+        set_user_id, USER_ID, "user id";
         /// Sets the publishing application.
-        set_app_id, APP_ID;
+        set_app_id, APP_ID, "app id";
         /// Sets the reserved property, the cluster id of 0-8.
-        set_cluster_id, CLUSTER_ID;
+        set_cluster_id, CLUSTER_ID, "cluster id";
     }
 
     /// Sets the delivery mode: 1 is transient, 2 is persistent.
@@ -118,7 +118,7 @@ impl Properties {
     /// # Errors
     /// As of [`FieldTable::insert`]. The headers are then unchanged.
     pub fn insert_header(&mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Result<(), EncodeError> {
-        self.put_header(ShortStr::new(key.as_ref())?, &value.into())
+        self.put_header(ShortStr::named("header's key", key.as_ref())?, &value.into())
     }
 
     fn put_header(&mut self, key: ShortStr<'_>, value: &FieldValue) -> Result<(), EncodeError> {
@@ -191,8 +191,8 @@ impl Properties {
         (self.flags, &self.fields)
     }
 
-    fn set_string(&mut self, flag: u16, text: &str) -> Result<(), EncodeError> {
-        let text = ShortStr::new(text)?;
+    fn set_string(&mut self, flag: u16, name: &'static str, text: &str) -> Result<(), EncodeError> {
+        let text = ShortStr::named(name, text)?;
         self.set(flag, [text.len_octet()], text.as_bytes());
         Ok(())
     }
