@@ -1,5 +1,6 @@
 //! The handles and the driver in a world without a network: an executor in virtual time (`world`), byte streams that
 //! answer as badly as they may (`wire`), and a scripted broker at their other end (`peer`). A seed decides everything.
+//! `walk` drops every future of the API wherever it waits.
 
 #[cfg(test)]
 mod dial;
@@ -15,6 +16,8 @@ mod tls;
 mod tls_server;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod walk;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A scripted broker: it answers what a broker answers, keeps nothing, and remembers what it was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use amqp_api::FieldTable;
 use amqp_api::proto::method::{
@@ -17,6 +17,10 @@ pub(crate) struct Peer {
     pub(crate) mute: Vec<&'static str>,
     /// It holds confirms back.
     pub(crate) hold_confirms: bool,
+    /// It says nothing but by [`release`](Self::release), one answer at a time.
+    pub(crate) late: bool,
+    /// What it would have said, by the method that it answers.
+    pub(crate) held: VecDeque<(&'static str, Vec<u8>)>,
     /// It asks for this heartbeat interval, in seconds.
     pub(crate) heartbeat: u16,
     /// It has closed the stream.
@@ -33,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) consumers: Vec<(u16, String)>,
     /// Deliveries that each new consumer gets at once.
     pub(crate) greeting: usize,
+    /// Messages that it has given out.
+    pub(crate) given: usize,
     pub(crate) buffer: BytesMut,
     pub(crate) deframer: Option<Deframer>,
     pub(crate) channels: BTreeMap<u16, ChannelState>,
@@ -71,6 +77,8 @@ impl Default for Peer {
             out: Vec::new(),
             mute: Vec::new(),
             hold_confirms: false,
+            late: false,
+            held: VecDeque::new(),
             heartbeat: 60,
             hung_up: false,
             seen: Vec::new(),
@@ -79,6 +87,7 @@ impl Default for Peer {
             heartbeats: 0,
             consumers: Vec::new(),
             greeting: 0,
+            given: 0,
             buffer: BytesMut::new(),
             deframer: None,
             channels: BTreeMap::new(),
@@ -139,9 +148,28 @@ impl Peer {
             );
         }
         while let Some(block) = self.deframer.as_mut().unwrap().next_block(&mut self.buffer).unwrap() {
-            block.frames().for_each(|frame| self.frame(&frame));
+            block.frames().for_each(|frame| {
+                let before = self.out.len();
+                let answers = self.frame(&frame);
+                self.hold(answers, before);
+            });
         }
+        let before = self.out.len();
         self.confirm_all();
+        self.hold("basic.ack", before);
+    }
+
+    fn hold(&mut self, answers: &'static str, from: usize) {
+        if self.late && self.out.len() > from {
+            self.held.push_back((answers, self.out.split_off(from)));
+        }
+    }
+
+    /// Gives the oldest answer that was held back, and says to which method.
+    pub(crate) fn release(&mut self) -> Option<&'static str> {
+        let (answers, bytes) = self.held.pop_front()?;
+        self.out.extend_from_slice(&bytes);
+        Some(answers)
     }
 
     /// Says a method, unless what it answers is muted.
@@ -149,10 +177,15 @@ impl Peer {
         put_method(&mut self.out, channel, method).unwrap();
     }
 
-    fn frame(&mut self, frame: &Frame<'_>) {
+    /// A frame came; says what it was.
+    fn frame(&mut self, frame: &Frame<'_>) -> &'static str {
         match frame.kind {
             FrameKind::Heartbeat => self.heartbeats += 1,
-            FrameKind::Method => self.method(frame.channel, &Method::decode(frame.payload).unwrap()),
+            FrameKind::Method => {
+                let method = Method::decode(frame.payload).unwrap();
+                self.method(frame.channel, &method);
+                return method.name();
+            }
             FrameKind::Header => {
                 let header = ContentHeader::decode(frame.payload).unwrap();
                 let state = self.channels.get_mut(&frame.channel).unwrap();
@@ -170,6 +203,7 @@ impl Peer {
                 self.message_if_complete(frame.channel);
             }
         }
+        "content"
     }
 
     fn method(&mut self, number: u16, method: &Method<'_>) {
@@ -224,18 +258,38 @@ impl Peer {
                 self.say(number, &channel::CloseOk {});
             }
             Method::Queue(queue::Method::Declare(declare)) if !declare.nowait => {
-                self.say(number, &queue::DeclareOk { queue: declare.queue, message_count: 0, consumer_count: 0 });
+                let message_count = messages(declare.queue);
+                self.say(number, &queue::DeclareOk { queue: declare.queue, message_count, consumer_count: 0 });
             }
             Method::Queue(queue::Method::Bind(bind)) if !bind.nowait => self.say(number, &queue::BindOk {}),
-            Method::Queue(queue::Method::Delete(_)) => self.say(number, &queue::DeleteOk { message_count: 0 }),
+            Method::Queue(queue::Method::Unbind(_)) => self.say(number, &queue::UnbindOk {}),
+            Method::Queue(queue::Method::Purge(purge)) if !purge.nowait => {
+                self.say(number, &queue::PurgeOk { message_count: messages(purge.queue) });
+            }
+            Method::Queue(queue::Method::Delete(delete)) if !delete.nowait => {
+                self.say(number, &queue::DeleteOk { message_count: messages(delete.queue) });
+            }
             Method::Exchange(exchange::Method::Declare(declare)) if !declare.nowait => {
                 self.say(number, &exchange::DeclareOk {});
+            }
+            Method::Exchange(exchange::Method::Delete(delete)) if !delete.nowait => {
+                self.say(number, &exchange::DeleteOk {});
+            }
+            Method::Exchange(exchange::Method::Bind(bind)) if !bind.nowait => self.say(number, &exchange::BindOk {}),
+            Method::Exchange(exchange::Method::Unbind(unbind)) if !unbind.nowait => {
+                self.say(number, &exchange::UnbindOk {});
+            }
+            Method::Channel(channel::Method::Flow(flow)) => {
+                self.say(number, &channel::FlowOk { active: flow.active });
             }
             Method::Confirm(confirm::Method::Select(_)) => {
                 self.channels.get_mut(&number).unwrap().sequence = Some(0);
                 self.say(number, &confirm::SelectOk {});
             }
             Method::Tx(tx::Method::Select(_)) => self.say(number, &tx::SelectOk {}),
+            Method::Tx(tx::Method::Commit(_)) => self.say(number, &tx::CommitOk {}),
+            Method::Tx(tx::Method::Rollback(_)) => self.say(number, &tx::RollbackOk {}),
+            Method::Basic(basic::Method::Recover(_)) => self.say(number, &basic::RecoverOk {}),
             Method::Basic(basic::Method::Qos(_)) => self.say(number, &basic::QosOk {}),
             Method::Basic(basic::Method::Consume(consume)) => {
                 let tag = consume.consumer_tag.to_string_lossy().into_owned();
@@ -271,7 +325,13 @@ impl Peer {
 
     /// Delivers to the latest consumer.
     pub(crate) fn deliver(&mut self, body: &[u8]) {
-        let (number, tag) = self.consumers.last().cloned().unwrap();
+        let (_, tag) = self.consumers.last().cloned().unwrap();
+        self.deliver_to(&tag, body);
+    }
+
+    /// Delivers to the consumer with this tag.
+    pub(crate) fn deliver_to(&mut self, tag: &str, body: &[u8]) {
+        let (number, tag) = self.consumers.iter().find(|(_, other)| other == tag).cloned().unwrap();
         let delivery_tag = self.next_tag(number);
         self.say(
             number,
@@ -287,6 +347,7 @@ impl Peer {
     }
 
     fn next_tag(&mut self, number: u16) -> u64 {
+        self.given += 1;
         let state = self.channels.get_mut(&number).unwrap();
         state.delivery_tag += 1;
         state.delivery_tag
@@ -350,4 +411,9 @@ impl Peer {
             self.say(number, &basic::Ack { delivery_tag: sequence, multiple });
         }
     }
+}
+
+/// How many messages it says are in a queue: the number in the queue's name, so that each queue has a reply of its own.
+fn messages(queue: ShortStr<'_>) -> u32 {
+    queue.to_string_lossy().trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -72,6 +72,29 @@ impl Wake for Flag {
     }
 }
 
+/// A future that is run in steps.
+pub(crate) struct Stepped<'f, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'f>>,
+    flag: Arc<Flag>,
+}
+
+impl<'f, T> Stepped<'f, T> {
+    pub(crate) fn new(future: impl Future<Output = T> + 'f) -> Self {
+        Self { future: Box::pin(future), flag: Arc::new(Flag(AtomicBool::new(true))) }
+    }
+}
+
+/// What a step of the world brought.
+#[derive(Debug)]
+pub(crate) enum Step<T> {
+    /// The future is done.
+    Done(T),
+    /// Something happened.
+    Moved,
+    /// Nothing can happen before the clock moves.
+    Still,
+}
+
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         type Clock = Instant;
@@ -133,25 +156,49 @@ impl World {
     }
 
     /// Runs a future to its end, and everything else meanwhile.
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&flag));
+    pub(crate) fn block_on<'f, T>(&self, future: impl Future<Output = T> + 'f) -> T {
+        let mut stepped = Stepped::new(future);
         for _ in 0..5_000_000 {
-            let first = self.0.state.lock().unwrap().rng.below(4);
-            if first == 0 && self.network() {
-                continue;
-            }
-            if flag.0.swap(false, Ordering::SeqCst)
-                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
-            {
-                return output;
-            }
-            if !self.run_one() && !flag.0.load(Ordering::SeqCst) && !self.network() && !self.jump() {
-                panic!("nothing can happen any more: a wake-up was lost (seed {})", self.0.seed);
+            match self.step(&mut stepped) {
+                Step::Done(output) => return output,
+                Step::Moved => {}
+                Step::Still => {
+                    assert!(self.jump(), "nothing can happen any more: a wake-up was lost (seed {})", self.0.seed);
+                }
             }
         }
         panic!("this never ends (seed {})", self.0.seed);
+    }
+
+    /// Does one thing: polls the future if it was woken, runs a task, or moves the network.
+    pub(crate) fn step<T>(&self, stepped: &mut Stepped<'_, T>) -> Step<T> {
+        let first = self.0.state.lock().unwrap().rng.below(4);
+        if first == 0 && self.network() {
+            return Step::Moved;
+        }
+        if stepped.flag.0.swap(false, Ordering::SeqCst) {
+            let waker = Waker::from(Arc::clone(&stepped.flag));
+            return match stepped.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => Step::Done(output),
+                Poll::Pending => Step::Moved,
+            };
+        }
+        if self.run_one() || stepped.flag.0.load(Ordering::SeqCst) || self.network() {
+            Step::Moved
+        } else {
+            Step::Still
+        }
+    }
+
+    /// Runs a future and everything else until nothing can happen before the clock moves.
+    pub(crate) fn settle_with<T>(&self, stepped: &mut Stepped<'_, T>) -> Option<T> {
+        loop {
+            match self.step(stepped) {
+                Step::Done(output) => return Some(output),
+                Step::Moved => {}
+                Step::Still => return None,
+            }
+        }
     }
 
     /// Runs until nothing can happen before the clock moves.

@@ -122,7 +122,7 @@ impl Node {
         self.list_queues_in("/")
     }
 
-    /// The queues of a virtual host.
+    /// The queues of a virtual host, without those whose process has gone and that go themselves in a moment.
     ///
     /// # Errors
     /// If the node is not running, or there is no such virtual host.
@@ -132,7 +132,7 @@ impl Node {
             "Rows([[N, D, A, O =/= none andalso O =/= '', M, R, U, C, Arguments(G)] || \
              [{{_, N}}, {{_, D}}, {{_, A}}, {{_, O}}, {{_, M}}, {{_, R}}, {{_, U}}, {{_, C}}, {{_, G}}] <- \
              rabbit_amqqueue:info_all({}, [name, durable, auto_delete, owner_pid, messages, messages_ready, \
-             messages_unacknowledged, consumers, arguments])])",
+             messages_unacknowledged, consumers, arguments]), is_integer(M)])",
             binary(vhost)
         );
         self.list(&query, |cells| {

@@ -1,0 +1,79 @@
+//! Every method that waits, and how to start it. A method that is missing here fails a test.
+//!
+//! The closure makes the future from one thing of the scene: it may be dropped at any time. If the broker has to say
+//! something for it to end, that stands in `meanwhile`.
+
+use amqp_api::{Binding, Exchange, Queue};
+
+use super::{Ends, Walk, walk, walked};
+
+pub(super) fn walks() -> Vec<Walk> {
+    [connection(), channel(), topology(), receiving(), publishing()].into_iter().flatten().collect()
+}
+
+fn connection() -> Vec<Walk> {
+    vec![
+        walk("Connection::channel", |scene| walked(scene.connection.channel())),
+        walk("Connection::publisher", |scene| walked(scene.connection.publisher())),
+        walk("Connection::close", |scene| walked(scene.connection.close())).ends(Ends::Connection),
+        walk("Connection::close_with", |scene| walked(scene.connection.close_with(320.into(), "enough")))
+            .ends(Ends::Connection),
+        walk("Connection::closed", |scene| walked(scene.connection.closed()))
+            .meanwhile(|hands| drop(hands.connection.close()))
+            .ends(Ends::Connection),
+    ]
+}
+
+fn channel() -> Vec<Walk> {
+    vec![
+        walk("Channel::close", |scene| walked(scene.channel.close())).ends(Ends::Channel),
+        walk("Channel::confirm_select", |scene| walked(scene.confirming.confirm_select())),
+        walk("Channel::tx_select", |scene| walked(scene.transactional.tx_select())),
+        walk("Channel::tx_commit", |scene| walked(scene.transactional.tx_commit())),
+        walk("Channel::tx_rollback", |scene| walked(scene.transactional.tx_rollback())),
+        walk("Channel::flow", |scene| walked(scene.channel.flow(true))),
+    ]
+}
+
+fn topology() -> Vec<Walk> {
+    vec![
+        walk("Channel::exchange_declare", |scene| walked(scene.channel.exchange_declare(Exchange::topic("e")))),
+        walk("Channel::exchange_delete", |scene| walked(scene.channel.exchange_delete("e"))),
+        walk("Channel::exchange_bind", |scene| walked(scene.channel.exchange_bind("to", "from", "key"))),
+        walk("Channel::exchange_unbind", |scene| walked(scene.channel.exchange_unbind("to", "from", "key"))),
+        walk("Channel::queue_declare", |scene| walked(scene.channel.queue_declare(Queue::exclusive("q1")))),
+        walk("Channel::queue_bind", |scene| walked(scene.channel.queue_bind("q", "e", Binding::new("key")))),
+        walk("Channel::queue_unbind", |scene| walked(scene.channel.queue_unbind("q", "e", "key"))),
+        walk("Channel::queue_purge", |scene| walked(scene.channel.queue_purge("q2"))),
+        walk("Channel::queue_delete", |scene| walked(scene.channel.queue_delete("q3"))),
+    ]
+}
+
+fn receiving() -> Vec<Walk> {
+    vec![
+        walk("Channel::consume", |scene| walked(scene.channel.consume("q"))),
+        walk("Channel::cancel", |scene| walked(scene.channel.cancel("nobody's"))),
+        walk("Channel::get", |scene| walked(scene.channel.get("q"))),
+        walk("Channel::qos", |scene| walked(scene.channel.qos(7))),
+        walk("Channel::recover", |scene| walked(scene.channel.recover(true))),
+        walk("Consumer::next", |scene| walked(scene.consumer.next())).meanwhile(|hands| hands.deliver("walked")),
+        walk("Consumer::cancel", |scene| walked(scene.consumer.cancel())).ends(Ends::Consumer),
+        walk("Returns::next", |scene| walked(scene.returns.next())).meanwhile(|hands| hands.bring_back("walked")),
+    ]
+}
+
+fn publishing() -> Vec<Walk> {
+    vec![
+        walk("Channel::publish", |scene| walked(scene.channel.publish("", "q", "walked"))),
+        walk("Channel::publish", |scene| walked(scene.channel.publish("", "q", "walked"))).without_room(),
+        walk("Channel::send", |scene| walked(scene.confirming.send("", "q", "walked"))),
+        walk("Channel::send", |scene| walked(scene.confirming.send("", "q", "walked"))).without_room(),
+        walk("Publisher::publish", |scene| walked(scene.publisher.publish("", "q", "walked"))),
+        walk("Publisher::publish", |scene| walked(scene.publisher.publish("", "q", "walked"))).without_room(),
+        walk("Publisher::send", |scene| walked(scene.publisher.send("", "q", "walked"))),
+        walk("Publisher::send", |scene| walked(scene.publisher.send("", "q", "walked"))).without_room(),
+        walk("Confirm::outcome", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().outcome())),
+        walk("Confirm::wait", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().wait())),
+        walk("Confirm::await", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap())),
+    ]
+}
