@@ -1,34 +1,54 @@
-//! A message that was received, and its settlement.
+//! A message that was received: its settlement, its answer, and its way on.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use amqp_proto::conn::{self, Body, Connection, DeliveryTag};
-use amqp_proto::error::{Error, ProtocolError};
-use amqp_proto::method::PropertiesRef;
-use bytes::Bytes;
+use amqp_proto::conn::{self, Connection, DeliveryTag};
+use amqp_proto::error::Error;
 
+use crate::content::Content;
+use crate::message::{Message, Target};
 use crate::shared::{Shared, Touch};
 
-/// A message from a consumer or from [`Channel::get`](crate::Channel::get).
+/// A message from a consumer or from [`Channel::get`](crate::Channel::get): its [`Content`], to which it dereferences, and
+/// what can be done with it.
 ///
 /// It is settled by [`ack`](Self::ack), [`nack`](Self::nack) or [`reject`](Self::reject), each of which consumes it: it
 /// cannot be settled twice. They only queue the settlement: they neither block nor wait, and acks in a row leave as
 /// one. A delivery that is dropped unsettled goes back to its queue. One that was received without acks needs no
 /// settlement; settling or dropping it does nothing.
 ///
+/// It can be answered by [`reply`](Self::reply) and published again by [`republish`](Self::republish), on its own
+/// channel and before what settles it.
+///
 /// It does not keep the connection open.
+///
+/// ```no_run
+/// # async fn example(mut consumer: amqp_api::Consumer) -> Result<(), amqp_api::Error> {
+/// while let Some(delivery) = consumer.next().await {
+///     let delivery = delivery?;
+///     if delivery.redelivered() {
+///         delivery.republish("parked", "")?;
+///     } else {
+///         delivery.reply("pong")?;
+///     }
+///     delivery.ack()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Delivery {
-    content: conn::Delivery,
+    content: Content,
     acker: Acker,
 }
 
 impl Delivery {
     #[inline]
-    pub(crate) fn new(content: conn::Delivery, shared: &Arc<Shared>) -> Self {
-        let shared = content.needs_settling().then(|| Arc::clone(shared));
-        let acker = Acker { shared, tag: content.delivery_tag() };
-        Self { content, acker }
+    pub(crate) fn new(received: conn::Delivery, shared: &Arc<Shared>) -> Self {
+        let content = Content::new(received, shared.max_body);
+        let (tag, open) = (content.delivery_tag(), content.needs_settling());
+        Self { content, acker: Acker { shared: Arc::clone(shared), tag, open } }
     }
 
     /// The broker may forget it: it has been dealt with.
@@ -77,66 +97,65 @@ impl Delivery {
         self.acker.reject(requeue)
     }
 
-    /// Takes it apart: what was received, and what settles it.
-    pub fn split(self) -> (conn::Delivery, Acker) {
-        (self.content, self.acker)
-    }
-
-    /// Its tag: a number on its channel.
-    #[must_use]
-    pub fn delivery_tag(&self) -> DeliveryTag {
-        self.content.delivery_tag()
-    }
-
-    /// The tag of the consumer it came to; empty for a message that was got.
-    #[must_use]
-    pub fn consumer_tag(&self) -> &str {
-        self.content.consumer_tag()
-    }
-
-    /// The exchange it was published to; empty for the default one.
-    #[must_use]
-    pub fn exchange(&self) -> &str {
-        self.content.exchange()
-    }
-
-    /// The routing key it was published with.
-    #[must_use]
-    pub fn routing_key(&self) -> &str {
-        self.content.routing_key()
-    }
-
-    /// Whether it may have been delivered before.
-    #[must_use]
-    pub fn redelivered(&self) -> bool {
-        self.content.redelivered()
-    }
-
-    /// For a message that was got: how many are left in the queue.
-    #[must_use]
-    pub fn message_count(&self) -> Option<u32> {
-        self.content.message_count()
-    }
-
-    /// Its properties, decoded now.
+    /// Answers it: publishes a message to the queue that it names in its property `reply_to`, with its
+    /// `correlation_id`, if it has one. What is published on [direct reply-to](https://www.rabbitmq.com/docs/direct-reply-to)
+    /// is answered in the same way.
+    ///
+    /// The reply is queued on the delivery's own channel, before anything that settles the delivery afterwards. Nothing
+    /// waits, so a handler can call it; nobody confirms it. [`Channel::reply`](crate::Channel::reply) waits for room,
+    /// [`Publisher::reply`](crate::Publisher::reply) for the broker's word.
     ///
     /// # Errors
     ///
-    /// If they are malformed. It can still be settled.
-    pub fn properties(&self) -> Result<PropertiesRef<'_>, Error> {
-        self.content.properties().map_err(|error| ProtocolError::from(error).into())
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the delivery names no queue for replies;
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full) if there is no room; what is wrong with the message; a closed channel
+    /// or connection, with its cause.
+    pub fn reply<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        let message = message.into().replying_to(&self.content)?.ready()?;
+        self.publish(&Target::of_replies(&self.content)?, &message)
     }
 
-    /// Its body, as it was received.
-    #[must_use]
-    pub fn body(&self) -> Body<'_> {
-        self.content.body()
+    /// Publishes it again, with its body and all its properties, its `user_id` included: RabbitMQ refuses that of
+    /// another user. To change something, publish a [`Message`] made from it:
+    ///
+    /// ```no_run
+    /// # async fn example(publisher: amqp_api::Publisher, delivery: amqp_api::Delivery) -> Result<(), amqp_api::Error> {
+    /// # use amqp_api::Message;
+    /// let again = Message::from(&delivery).header("attempt", 2);
+    /// publisher.publish("retry", delivery.routing_key(), again).await?;
+    /// delivery.ack()
+    /// # }
+    /// ```
+    ///
+    /// It is queued, on the delivery's own channel, as a [`reply`](Self::reply) is.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with names and properties; [`ErrorKind::Full`](crate::ErrorKind::Full) if there is no room; a closed
+    /// channel or connection, with its cause.
+    pub fn republish(&self, exchange: impl AsRef<str>, routing_key: impl AsRef<str>) -> Result<(), Error> {
+        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
+        self.publish(&to, &Message::from(&self.content).ready()?)
     }
 
-    /// Its body in one piece, to be kept; shared, not copied, if it came in one frame of more than a kilobyte.
-    #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        self.content.to_bytes()
+    fn publish(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {
+        let (publish, channel) = (message.publish(to, false), self.acker.tag.channel());
+        self.acker.shared.visit(Touch::Output, |state| state.conn.publish(channel, &publish))
+    }
+
+    /// Takes it apart: what it brought, and what settles it.
+    #[must_use = "the delivery goes back to its queue when the acker is dropped"]
+    pub fn into_parts(self) -> (Content, Acker) {
+        (self.content, self.acker)
+    }
+}
+
+impl Deref for Delivery {
+    type Target = Content;
+
+    #[inline]
+    fn deref(&self) -> &Content {
+        &self.content
     }
 }
 
@@ -149,9 +168,10 @@ impl fmt::Debug for Delivery {
 /// What settles one delivery. Dropped, it puts the delivery back.
 #[must_use = "a delivery goes back to its queue when its acker is dropped"]
 pub struct Acker {
-    /// `None` if there is nothing to be settled, or no longer.
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
     tag: DeliveryTag,
+    /// There is something to be settled.
+    open: bool,
 }
 
 impl Acker {
@@ -203,19 +223,19 @@ impl Acker {
 
     #[inline]
     fn settle(mut self, settle: impl FnOnce(&mut Connection, DeliveryTag) -> Result<(), Error>) -> Result<(), Error> {
-        match self.shared.take() {
-            Some(shared) => shared.visit(Touch::Output, |state| settle(&mut state.conn, self.tag)),
-            None => Ok(()),
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
         }
+        self.shared.visit(Touch::Output, |state| settle(&mut state.conn, self.tag))
     }
 }
 
 impl Drop for Acker {
     #[inline]
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
+        if self.open {
             // Where this fails the channel is gone, and the broker has put the delivery back.
-            let _ = shared.visit(Touch::Output, |state| state.conn.nack(self.tag, false, true));
+            let _ = self.shared.visit(Touch::Output, |state| state.conn.nack(self.tag, false, true));
         }
     }
 }

@@ -8,7 +8,8 @@
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
 //! | `connect`, `resolver` | what a connection is made with |
 //! | `call`, `confirm` | answers that are still to come |
-//! | `message`, `delivery`, `options` | what goes out, what comes in, how things are asked for |
+//! | `message`, `delivery`, `content`, `codec` | what goes out, what comes in, and as what it is read |
+//! | `options` | how things are asked for |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
 //! | [`driver`] | the one driver, over two traits that an adapter implements |
 //!
@@ -18,10 +19,12 @@
 
 mod call;
 mod channel;
+mod codec;
 mod confirm;
 mod connect;
 mod connection;
 mod consumer;
+mod content;
 mod delivery;
 pub mod driver;
 mod link;
@@ -37,7 +40,9 @@ pub use amqp_proto::config::{
     Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsInput, TlsOptions, Verify,
 };
 pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning};
-pub use amqp_proto::error::{CloseReason, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure};
+pub use amqp_proto::error::{
+    CloseReason, CodecError, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure,
+};
 pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
 pub use amqp_proto::sasl::{Credentials, Mechanism};
 pub use amqp_proto::table;
@@ -45,10 +50,14 @@ pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
+#[cfg(feature = "json")]
+pub use self::codec::Json;
+pub use self::codec::{BoxError, Codec, Decode, Encode};
 pub use self::confirm::Confirm;
 pub use self::connect::{ConnectOptions, IntoConnectOptions};
 pub use self::connection::Connection;
 pub use self::consumer::Consumer;
+pub use self::content::Content;
 pub use self::delivery::{Acker, Delivery};
 pub use self::message::Message;
 pub use self::options::{

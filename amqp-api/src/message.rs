@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use amqp_proto::conn::{Publish, PublishBody};
-use amqp_proto::error::Error;
+use amqp_proto::error::{CodecError, Error};
 use amqp_proto::method::Properties;
 use amqp_proto::wire::{EncodeError, FieldTable, FieldValue, ShortStr};
 use bytes::Bytes;
+
+use crate::codec::Encode;
+use crate::content::{Content, codec_error};
+use crate::delivery::Delivery;
 
 /// A message to be published: a body, and properties if one likes.
 ///
@@ -38,6 +42,17 @@ enum Body<'a> {
     Shared(Bytes),
 }
 
+impl Body<'_> {
+    #[cfg(feature = "gzip")]
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(body) => body,
+            Self::Owned(body) => body,
+            Self::Shared(body) => body,
+        }
+    }
+}
+
 /// From this length on a body that can be shared is not copied: the core links it into its output.
 const SHARE: usize = 4 * 1024;
 
@@ -45,6 +60,37 @@ impl<'a> Message<'a> {
     /// A message with this body and no properties.
     pub fn new(body: impl Into<Self>) -> Self {
         body.into()
+    }
+
+    /// A message whose body stands for a value, in the format of `codec`, with its content type.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Codec`](crate::ErrorKind::Codec) if the value cannot be written in this format.
+    pub fn encoded<T: ?Sized, C: Encode<T>>(codec: &C, value: &T) -> Result<Self, Error> {
+        match codec.encode(value) {
+            Ok(body) => Ok(Self::with_body(Body::Owned(body)).content_type(codec.content_type())),
+            Err(cause) => {
+                let content_type = codec.content_type().to_owned();
+                Err(codec_error(CodecError::Encode { content_type, cause: cause.into() }))
+            }
+        }
+    }
+
+    /// A message whose body stands for a value in JSON: `application/json`.
+    ///
+    /// ```
+    /// # use amqp_api::Message;
+    /// let message = Message::json(&["one", "two"])?.persistent();
+    /// # Ok::<(), amqp_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`encoded`](Self::encoded): a map whose keys are no strings, for example.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        Self::encoded(&crate::codec::Json, value)
     }
 
     fn with_body(body: Body<'a>) -> Self {
@@ -82,6 +128,27 @@ impl<'a> Message<'a> {
     /// The MIME encoding of the body, `gzip` for example. The body is to be encoded already.
     pub fn content_encoding(self, text: impl AsRef<str>) -> Self {
         self.set(|properties| properties.set_content_encoding(text))
+    }
+
+    /// Packs the body by gzip, and says so in the property `content_encoding`. A message that has a content encoding
+    /// already cannot be published then.
+    ///
+    /// [`Content::decoded_body`] unpacks it, and so do [`Content::decode`] and `Content::json`.
+    #[cfg(feature = "gzip")]
+    pub fn gzip(mut self) -> Self {
+        if self.properties.view().content_encoding.is_some() {
+            self.error.get_or_insert_with(|| Error::invalid("the message has a content encoding already"));
+            return self;
+        }
+        match crate::codec::gzip::pack(self.body.as_slice()) {
+            Ok(body) => self.body = Body::Owned(body),
+            Err(error) => {
+                // Writing into memory does not fail.
+                self.error.get_or_insert_with(|| Error::invalid(format!("the body cannot be packed: {error}")));
+                return self;
+            }
+        }
+        self.content_encoding(crate::codec::gzip::NAME)
     }
 
     /// Adds a header, or replaces it.
@@ -164,6 +231,15 @@ impl<'a> Message<'a> {
         self
     }
 
+    /// The message as the answer to another: with its correlation id, if that has one.
+    pub(crate) fn replying_to(self, request: &Content) -> Result<Self, Error> {
+        Ok(match request.properties()?.correlation_id.map(ShortStr::to_str) {
+            None => self,
+            Some(Ok(id)) => self.correlation_id(id),
+            Some(Err(_)) => return Err(Error::invalid("the correlation id of the request is no UTF-8")),
+        })
+    }
+
     /// The message ready to be queued, as often as it takes; its deferred error comes out here.
     #[inline]
     pub(crate) fn ready(mut self) -> Result<Self, Error> {
@@ -229,6 +305,16 @@ impl<'a> Target<'a> {
             (Err(error), _) | (_, Err(error)) => Err(Error::from(error).during("basic.publish")),
         }
     }
+
+    /// Where replies to a message are wanted.
+    pub(crate) fn of_replies(request: &'a Content) -> Result<Self, Error> {
+        match request.properties()?.reply_to {
+            Some(routing_key) if !routing_key.as_bytes().is_empty() => {
+                Ok(Self { exchange: ShortStr::EMPTY, routing_key })
+            }
+            _ => Err(Error::invalid("the delivery names no queue for replies").during("basic.publish")),
+        }
+    }
 }
 
 impl<'a> From<&'a [u8]> for Message<'a> {
@@ -291,6 +377,28 @@ impl From<Bytes> for Message<'_> {
 impl From<&Bytes> for Message<'_> {
     fn from(body: &Bytes) -> Self {
         Self::with_body(Body::Shared(body.clone()))
+    }
+}
+
+/// What was received, to be published again: its body, without a copy if it came in one frame, and all its properties.
+impl<'a> From<&'a Content> for Message<'a> {
+    fn from(content: &'a Content) -> Self {
+        let body = match content.body().as_slice() {
+            Some(body) if body.len() < SHARE => Body::Borrowed(body),
+            _ => Body::Shared(content.to_bytes()),
+        };
+        let message = Self::with_body(body);
+        match content.properties() {
+            Ok(properties) => message.properties(properties),
+            Err(error) => Self { error: Some(error), ..message },
+        }
+    }
+}
+
+/// See the conversion from [`Content`].
+impl<'a> From<&'a Delivery> for Message<'a> {
+    fn from(delivery: &'a Delivery) -> Self {
+        Self::from(&**delivery)
     }
 }
 

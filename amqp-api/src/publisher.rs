@@ -10,6 +10,7 @@ use amqp_proto::method::confirm;
 use crate::call::{Call, Keep, mismatch};
 use crate::channel::{in_turn, is_channel_gone};
 use crate::confirm::Confirm;
+use crate::content::Content;
 use crate::link::Link;
 use crate::message::{Message, Target};
 use crate::shared::{State, Touch};
@@ -128,8 +129,28 @@ impl Publisher {
         message: impl Into<Message<'m>>,
     ) -> Result<Confirm, Error> {
         let message = self.prepare(message.into())?;
-        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        let queue = |state: &mut State| self.queue(state, &to, &message);
+        self.send_to(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message).await
+    }
+
+    /// Answers what was received, and waits until the broker has taken responsibility for the answer: publishes a
+    /// message to the queue that it names in its property `reply_to`, with its `correlation_id`, if it has one.
+    /// [`Delivery::reply`](crate::Delivery::reply) waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), and [`ErrorKind::Invalid`] if it names no queue for replies. An answer that nobody
+    /// waits for any more is [`ErrorKind::NoRoute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it may have published the answer or not.
+    pub async fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        let message = self.prepare(message.into().replying_to(request)?)?;
+        self.send_to(&Target::of_replies(request)?, &message).await?.await
+    }
+
+    async fn send_to(&self, to: &Target<'_>, message: &Message<'_>) -> Result<Confirm, Error> {
+        let queue = |state: &mut State| self.queue(state, to, message);
         let (channel, confirm) = in_turn(self.link().shared(), message.body_len(), queue).await?;
         Ok(Confirm::new(Arc::clone(self.link().shared()), channel, confirm))
     }

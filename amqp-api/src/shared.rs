@@ -40,6 +40,8 @@ pub(crate) enum Touch {
 /// The memory of a connection. It does not keep the connection open: a [`Link`](crate::link::Link) does.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    /// [`Limits::max_body`](crate::Limits), where no lock is needed to read it.
+    pub(crate) max_body: u64,
 }
 
 /// What stands under the lock.
@@ -70,6 +72,7 @@ pub(crate) struct Rest {
 
 impl Shared {
     pub(crate) fn new(config: Config, now: Instant, seed: u64) -> Arc<Self> {
+        let max_body = config.limits.max_body;
         let state = State {
             conn: Connection::new(config, now, seed),
             requests: Wakers::default(),
@@ -82,7 +85,7 @@ impl Shared {
             rest: Rest::default(),
             discarded: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), max_body })
     }
 
     /// The state, for the driver and for `visit`. A panic under the lock was a bug of the library; it must not turn

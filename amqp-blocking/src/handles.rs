@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amqp_api::{
-    Binding, Consume, Delivery, Error, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome, Qos, Queue,
-    QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+    Binding, Consume, Content, Delivery, Error, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome, Qos,
+    Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
 
 use crate::park::{block_on, block_on_until};

@@ -74,14 +74,17 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+#[cfg(feature = "json")]
+#[doc(inline)]
+pub use amqp_api::Json;
 #[doc(inline)]
 pub use amqp_api::{
-    Acker, Address, Binding, Body, BodyReader, CloseReason, Config, ConfigError, ConnectOptions, Consume, Credentials,
-    Delivery, DeliveryTag, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat,
-    IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
-    PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Resolve, Returned,
-    Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, ValueRef,
-    Verify, driver, proto, table,
+    Acker, Address, Binding, Body, BodyReader, BoxError, CloseReason, Codec, CodecError, Config, ConfigError,
+    ConnectOptions, Consume, Content, Credentials, Decode, Delivery, DeliveryTag, Encode, Error, ErrorKind, Exchange,
+    ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat, IntoConnectOptions, LeaderLocator, Limits, Mechanism,
+    Message, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared,
+    QueueDelete, QueuePurge, ReplyCode, Resolve, Returned, Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts,
+    TlsFailure, TlsInput, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
 };
 
 #[cfg(feature = "tls")]

@@ -211,6 +211,12 @@ handles! {
             message: impl Into<Message<'m>>
         ) -> Result<Confirm, Error>;
 
+        /// Answers what was received: publishes a message to the queue that it names in its property `reply_to`, with its
+        /// `correlation_id`, if it has one. It waits for room as [`publish`](Self::publish) does;
+        /// [`Delivery::reply`](crate::Delivery::reply) does not. [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it
+        /// names no queue for replies.
+        [wait] fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error>;
+
         /// Starts a consumer on a queue: an iterator over deliveries. 404 if the queue is missing, 403 if it has an
         /// exclusive consumer. A tag that is in use on this channel is refused on this side.
         [wait wrap] fn consume(&self, consume: impl Into<Consume>) -> Result<Consumer, Error>;
@@ -286,6 +292,12 @@ handles! {
             routing_key: impl AsRef<str>,
             message: impl Into<Message<'m>>
         ) -> Result<(), Error>;
+        /// Answers what was received, and waits until the broker has taken responsibility for the answer: publishes a
+        /// message to the queue that it names in its property `reply_to`, with its `correlation_id`, if it has one.
+        /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it names no such queue,
+        /// [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute) if nobody waits for the answer any more.
+        /// [`Delivery::reply`](crate::Delivery::reply) waits for nothing.
+        [wait] fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error>;
         /// Publishes a message: when it returns, the message stands in the write buffer, and the [`Confirm`] will say
         /// what becomes of it. It waits for room as [`Channel::publish`] does.
         [wait wrap] fn send<'m>(

@@ -4,12 +4,14 @@
 //! ([`Error::operation`]), and whether trying again can help ([`Error::is_retryable`]). It is cheap to clone,
 //! because one cause often ends many calls at once.
 
+mod codec;
 mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::codec::{Cause, CodecError};
 pub use self::tls::TlsFailure;
 use crate::conn::{DeliveryTag, Returned};
 use crate::method::reply_code::ReplyCode;
@@ -236,6 +238,8 @@ pub enum ErrorKind {
         /// The consumer's tag.
         consumer_tag: String,
     },
+    /// A body cannot be written or read: see [`CodecError`].
+    Codec(CodecError),
     /// A bug in this library.
     Internal(&'static str),
 }
@@ -323,6 +327,7 @@ impl Error {
             | ErrorKind::DuplicateConsumerTag(_)
             | ErrorKind::Full
             | ErrorKind::BodySize { .. }
+            | ErrorKind::Codec(_)
             | ErrorKind::NoRoute(_) => Origin::User,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => {
                 if reason.code.is_users_fault() {
@@ -390,6 +395,7 @@ impl fmt::Display for ErrorKind {
             Self::ConnectionNotOpen => f.write_str("the connection is not open"),
             Self::ChannelsExhausted { channel_max } => write!(f, "all {channel_max} channels are in use"),
             Self::Encode(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
             Self::Uri(error) => error.fmt(f),
             Self::ConnectionLost { text, .. } | Self::Invalid(text) => f.write_str(text),
             Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
@@ -422,6 +428,7 @@ impl std::error::Error for Error {
             ErrorKind::Protocol(error) => error.source(),
             ErrorKind::Encode(error) => error.source(),
             ErrorKind::Uri(error) => error.source(),
+            ErrorKind::Codec(error) => error.cause().and_then(std::error::Error::source),
             ErrorKind::Unknown(cause) => cause.source(),
             _ => None,
         }

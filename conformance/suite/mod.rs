@@ -34,9 +34,11 @@ mod publish;
 mod put_back;
 mod qos;
 mod queues;
+mod reply;
 mod settle;
 mod smoke;
 mod support;
+mod typed;
 
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
@@ -58,8 +60,10 @@ pub(crate) fn cases() -> Vec<Case> {
         put_back::cases(),
         qos::cases(),
         queues::cases(),
+        reply::cases(),
         settle::cases(),
         smoke::cases(),
+        typed::cases(),
     ]
     .concat()
 }

@@ -18,6 +18,8 @@ cases! {
     a19_returned_messages_arrive_in_the_channels_stream,
     a19_a_return_whose_confirm_was_dropped_arrives_in_the_stream,
     c5_an_unroutable_mandatory_publish_is_no_route_with_the_message,
+    n5_what_one_connection_publishes_others_get_and_ack_in_order,
+    n6_get_and_ack_on_an_empty_queue_is_none,
     n7_five_concurrent_publishers_on_one_connection_all_arrive,
     messages_of_one_channel_stay_in_their_order_whatever_their_size,
 }
@@ -187,6 +189,48 @@ async fn c5_an_unroutable_mandatory_publish_is_no_route_with_the_message(context
         assert_eq!(properties.headers.and_then(|headers| headers.get("trace")?.as_i64()), Some(17));
         // The publisher is unharmed.
         publisher.publish("", &queue, "routed").await?;
+    }
+    Ok(connection.close().await?)
+}
+
+async fn n5_what_one_connection_publishes_others_get_and_ack_in_order(context: Context) -> Result {
+    let publishing = open(&context).await?;
+    let queue = publishing.channel().await?.queue_declare(context.name("queue")).await?.name;
+    let publisher = publishing.publisher().await?;
+    for number in 0..60 {
+        publisher.publish("", &queue, number.to_string()).await?;
+    }
+    // Three others, in turn, each over a connection of its own.
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let connection = open(&context).await?;
+        others.push((connection.channel().await?, connection));
+    }
+    for number in 0..60 {
+        let delivery = others[number % 3].0.get(&queue).await?.expect("a message");
+        assert_eq!(delivery.body(), number.to_string().as_str());
+        assert!(!delivery.redelivered());
+        delivery.ack()?;
+    }
+    for (channel, connection) in others {
+        assert!(channel.get(&queue).await?.is_none());
+        connection.close().await?;
+    }
+    // All that was got has been settled: nothing came back when the others closed.
+    let channel = publishing.channel().await?;
+    await_queue(context.node(), &queue, "nothing to be left", |queue| queue.messages == 0);
+    channel.queue_delete(&queue).await?;
+    Ok(publishing.close().await?)
+}
+
+async fn n6_get_and_ack_on_an_empty_queue_is_none(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let (channel, queue) = with_queue(&connection, &context).await?;
+    assert!(channel.get(&queue).await?.is_none());
+    connection.publisher().await?.publish("", &queue, "one").await?;
+    channel.get(&queue).await?.expect("the message").ack()?;
+    for _ in 0..3 {
+        assert!(channel.get(&queue).await?.is_none());
     }
     Ok(connection.close().await?)
 }

@@ -110,7 +110,7 @@ async fn a_dropped_delivery_is_put_back(context: Context) -> Result {
     assert!(!consumer.next().await.expect("a delivery")?.redelivered());
     let delivery = consumer.next().await.expect("the same again")?;
     assert!(delivery.redelivered());
-    let (content, acker) = delivery.split();
+    let (content, acker) = delivery.into_parts();
     drop(acker);
     assert_eq!(content.body(), "boomerang");
     consumer.next().await.expect("and again")?.ack()?;

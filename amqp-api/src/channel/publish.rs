@@ -6,6 +6,7 @@ use amqp_proto::error::Error;
 
 use super::{Channel, in_turn};
 use crate::confirm::Confirm;
+use crate::content::Content;
 use crate::message::{Message, Target};
 use crate::shared::{State, Touch};
 
@@ -43,9 +44,29 @@ impl Channel {
         message: impl Into<Message<'m>>,
     ) -> Result<(), Error> {
         let message = message.into().ready()?;
-        let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
+        self.publish_to(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message).await
+    }
+
+    /// Answers what was received: publishes a message to the queue that it names in its property `reply_to`, with its
+    /// `correlation_id`, if it has one. It waits for room as [`publish`](Self::publish) does;
+    /// [`Delivery::reply`](crate::Delivery::reply) does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), and [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it names no queue for
+    /// replies.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it has published nothing.
+    pub async fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        let message = message.into().replying_to(request)?.ready()?;
+        self.publish_to(&Target::of_replies(request)?, &message).await
+    }
+
+    async fn publish_to(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {
         let id = self.id();
-        let queue = |state: &mut State| (id, state.conn.publish(id, &message.publish(&to, false)));
+        let queue = |state: &mut State| (id, state.conn.publish(id, &message.publish(to, false)));
         in_turn(self.shared(), message.body_len(), queue).await
     }
 

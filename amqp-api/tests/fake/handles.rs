@@ -170,7 +170,7 @@ fn an_unsettled_delivery_goes_back_when_it_is_dropped() {
     let (fourth, fifth) = (next(), next());
     fifth.ack_multiple().unwrap();
     drop(fourth); // Settled by the fifth: nothing more to say.
-    let (content, acker) = next().split();
+    let (content, acker) = next().into_parts();
     assert_eq!(content.body(), "greeting 5");
     drop(acker);
     world.settle();

@@ -14,6 +14,7 @@ pub(super) struct Unsettled {
     acks: Vec<u64>,
     /// How many of `tags` are settled.
     settled: usize,
+    /// The last tag that is to be settled.
     last: u64,
 }
 
@@ -32,15 +33,19 @@ pub(super) struct AckFrame {
 
 impl Unsettled {
     /// Takes note of a delivery. `false`: the tag is not above all earlier ones, which no broker may do.
+    ///
+    /// Tags that nobody settles do not count: RabbitMQ gives all that comes over direct reply-to the tag of the delivery
+    /// that is next.
     #[inline]
     pub(super) fn delivered(&mut self, tag: u64, no_ack: bool) -> bool {
+        if no_ack {
+            return true;
+        }
         if tag <= self.last {
             return false;
         }
         self.last = tag;
-        if !no_ack {
-            self.tags.push_back(Entry { tag, settled: false });
-        }
+        self.tags.push_back(Entry { tag, settled: false });
         true
     }
 
@@ -185,6 +190,14 @@ mod tests {
         assert!(unsettled.ack(2) && !unsettled.ack(2) && !unsettled.ack(3) && !unsettled.settle(2));
         assert_eq!(unsettled.outstanding(), 1);
         assert!(!unsettled.delivered(2, false));
+    }
+
+    #[test]
+    fn what_comes_over_direct_reply_to_has_the_next_deliverys_tag() {
+        let mut unsettled = delivered(1);
+        assert!(unsettled.delivered(2, true) && unsettled.delivered(2, true) && unsettled.delivered(2, false));
+        assert!(unsettled.ack(1) && unsettled.ack(2));
+        assert_eq!(flushed(&mut unsettled), [(2, true)]);
     }
 
     #[test]
