@@ -138,8 +138,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and [`ErrorKind::Invalid`] if it names no queue for replies. An answer that nobody
-    /// waits for any more is [`ErrorKind::NoRoute`].
+    /// As [`publish`](Self::publish), and [`ErrorKind::Invalid`] if it names no queue for replies. An answer to a queue
+    /// that is gone is [`ErrorKind::NoRoute`].
     ///
     /// # Cancel safety
     ///

@@ -30,6 +30,8 @@
 //!
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
 //!   from many threads at once, but for the iterators: [`Consumer`] and [`Returns`].
+//! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
+//!   is settled. Bodies are bytes, or values by a [`Codec`]; the features `json` and `gzip` bring two encodings.
 //! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.
 //! - A call blocks the thread that makes it, until the reply has come; other threads go on meanwhile.
 //! - Every wait for the broker's answer has a deadline: [`Connection`] has the table. The next delivery, the next

@@ -295,7 +295,7 @@ handles! {
         /// Answers what was received, and waits until the broker has taken responsibility for the answer: publishes a
         /// message to the queue that it names in its property `reply_to`, with its `correlation_id`, if it has one.
         /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it names no such queue,
-        /// [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute) if nobody waits for the answer any more.
+        /// [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute) if that queue is gone.
         /// [`Delivery::reply`](crate::Delivery::reply) waits for nothing.
         [wait] fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error>;
         /// Publishes a message: when it returns, the message stands in the write buffer, and the [`Confirm`] will say

@@ -77,6 +77,7 @@ fn codec_error(error: &Error) -> &CodecError {
 async fn f25_bodies_go_out_from_every_type(context: Context) -> Result {
     let setup = Setup::new(&context).await?;
     let text = "body".to_owned();
+    let vec = text.clone().into_bytes();
     let bytes = setup.round(Message::new("body")).await?.to_bytes();
     for message in [
         Message::new("body"),
@@ -84,8 +85,8 @@ async fn f25_bodies_go_out_from_every_type(context: Context) -> Result {
         Message::new(&text),
         Message::new(b"body"),
         Message::new(&b"body"[..]),
-        Message::new(text.clone().into_bytes()),
-        Message::new(&text.clone().into_bytes()),
+        Message::new(vec.clone()),
+        Message::new(&vec),
         Message::new(Cow::Borrowed(text.as_bytes())),
         Message::new(&bytes),
         Message::new(bytes.clone()),
