@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use amqp_proto::conn::{Stats, Tuning};
+use amqp_proto::error::Error;
 use amqp_proto::method::ReplyCode;
 use amqp_proto::wire::FieldTable;
 
+use crate::body_writer::BodyWriter;
 use crate::call::{Call, Keep, done};
 use crate::channel::Channel;
 use crate::link::Link;
+use crate::message::Message;
 use crate::publisher::Publisher;
 use crate::shared::Touch;
 
@@ -69,6 +72,29 @@ impl Connection {
     /// As [`channel`](Self::channel).
     pub fn publisher(&self) -> Call<Publisher> {
         Publisher::open(&self.link)
+    }
+
+    /// Publishes a message whose body is written in parts, because it is too large to be held in memory. `size` is that
+    /// of the whole body in bytes, at most 512 MiB; the message's own body, if it has one, is its beginning.
+    ///
+    /// It is published on a channel of its own, when [`BodyWriter::finish`] is called. It is mandatory and persistent,
+    /// unless the [`Message`] says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`channel`](Self::channel); what is wrong with size, names and properties; a time-out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it has published nothing.
+    pub async fn publish_streamed<'m>(
+        &self,
+        exchange: impl AsRef<str>,
+        routing_key: impl AsRef<str>,
+        message: impl Into<Message<'m>>,
+        size: u64,
+    ) -> Result<BodyWriter, Error> {
+        BodyWriter::open(self.channel(), exchange.as_ref(), routing_key.as_ref(), message.into(), size).await
     }
 
     /// Closes the connection, for all its handles. What was accepted goes out first, [`Confirm`](crate::Confirm)s that

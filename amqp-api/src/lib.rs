@@ -6,6 +6,7 @@
 //! | module | job |
 //! |---|---|
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
+//! | `body_writer` | a message that is too large for memory, on its way out |
 //! | `connect`, `resolver` | what a connection is made with |
 //! | `call`, `confirm` | answers that are still to come |
 //! | `message`, `delivery`, `content`, `codec` | what goes out, what comes in, and as what it is read |
@@ -17,6 +18,7 @@
 //! [`conn::Connection`](proto::conn::Connection) under one mutex; a handle's method locks it, changes it, and leaves;
 //! the driver carries bytes between it and a transport.
 
+mod body_writer;
 mod call;
 mod channel;
 mod codec;
@@ -48,6 +50,7 @@ pub use amqp_proto::sasl::{Credentials, Mechanism};
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
+pub use self::body_writer::BodyWriter;
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
 #[cfg(feature = "json")]

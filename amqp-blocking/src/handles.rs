@@ -3,13 +3,16 @@
 
 use std::error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amqp_api::{
-    Binding, Consume, Content, Delivery, Error, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome, Qos,
-    Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+    Binding, Consume, Content, Delivery, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome,
+    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
+
+use bytes::Buf;
 
 use crate::park::{block_on, block_on_until};
 use crate::threads::Lifeline;
@@ -95,10 +98,10 @@ macro_rules! forward {
             answer!($how $self, $self.inner.$method($($name),*))
         }
     };
-    ($how:tt [$($doc:tt)*] $method:ident [] (&mut $self:ident) $output:ty) => {
+    ($how:tt [$($doc:tt)*] $method:ident [] (&mut $self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
         $($doc)*
-        pub fn $method(&mut $self) -> $output {
-            answer!($how $self, $self.inner.$method())
+        pub fn $method(&mut $self $(, $name: $type)*) -> $output {
+            answer!($how $self, $self.inner.$method($($name),*))
         }
     };
     ($how:tt [$($doc:tt)*] $method:ident [] ($self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
@@ -168,6 +171,38 @@ impl Iterator for Consumer {
     fn next(&mut self) -> Option<Self::Item> {
         block_on(self.inner.next())
     }
+}
+
+/// The parts of a body. What `write` reports as an error of its own kind is the [`Error`] behind it; nothing is to be
+/// flushed.
+impl io::Write for BodyWriter {
+    /// Takes all of `part`, or fails: with `WriteZero` if it is longer than what is missing.
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        let mut rest = part;
+        match BodyWriter::write(self, &mut rest) {
+            Ok(()) => Ok(part.len()),
+            // What was taken comes first; the error comes again.
+            Err(_) if rest.len() < part.len() => Ok(part.len() - rest.len()),
+            Err(error) => Err(into_io(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error as one of the standard library's traits; the error itself is inside.
+fn into_io(error: Error) -> io::Error {
+    let kind = match error.kind() {
+        ErrorKind::BodySize { .. } => io::ErrorKind::WriteZero,
+        ErrorKind::Timeout { .. } => io::ErrorKind::TimedOut,
+        ErrorKind::ConnectionLost { kind, .. } => *kind,
+        ErrorKind::ChannelNotOpen | ErrorKind::ConnectionNotOpen => io::ErrorKind::NotConnected,
+        ErrorKind::ChannelClosed(_) | ErrorKind::ConnectionClosed(_) => io::ErrorKind::ConnectionAborted,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 impl Returns {

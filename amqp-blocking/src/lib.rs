@@ -93,7 +93,7 @@ pub use amqp_api::{
 pub use amqp_api::rustls;
 
 use self::handles::Wrap;
-pub use self::handles::{Channel, Confirm, Connection, Consumer, Elapsed, Publisher, Returns};
+pub use self::handles::{BodyWriter, Channel, Confirm, Connection, Consumer, Elapsed, Publisher, Returns};
 use self::park::block_on;
 use self::reactor::Reactor;
 use self::threads::{Lifeline, Threads};

@@ -51,6 +51,18 @@ handles! {
         [wait wrap] fn channel(&self) -> Result<Channel, Error>;
         /// Opens a publisher: a channel of its own in confirm mode.
         [wait wrap] fn publisher(&self) -> Result<Publisher, Error>;
+        /// Publishes a message whose body is written in parts, because it is too large to be held in memory. `size` is
+        /// that of the whole body in bytes, at most 512 MiB; the message's own body, if it has one, is its beginning.
+        ///
+        /// It is published on a channel of its own, when [`BodyWriter::finish`] is called. It is mandatory and
+        /// persistent, unless the [`Message`](crate::Message) says otherwise.
+        [wait wrap] fn publish_streamed<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>,
+            size: u64
+        ) -> Result<BodyWriter, Error>;
         /// Closes the connection, for all its handles: what was accepted goes out first, then the broker is told, and
         /// its answer awaited. Calling it again waits for the same end. It is an error if the connection ended in
         /// another way, or had ended before.
@@ -313,6 +325,61 @@ handles! {
             routing_key: impl AsRef<str>,
             message: impl Into<Message<'m>>
         ) -> Result<Confirm, Error>;
+    }
+
+    /// Writes the body of one message in parts, from [`Connection::publish_streamed`]. It is a [`Write`](std::io::Write)
+    /// as well: a file is [copied](std::io::copy) into it.
+    ///
+    /// What waits of it in memory is bounded by the write buffer ([`Limits::publish_buffer`](crate::Limits), by default
+    /// 1 MiB); [`write`](Self::write) waits for room. Messages of other channels go in between.
+    ///
+    /// The message is published by [`finish`](Self::finish), or not at all. AMQP announces the size of a body before its
+    /// first byte and cannot break a body off: if the writer is dropped before that, zeros take the place of what is
+    /// missing, and the broker throws all of it away. They take their time on the socket, and no memory. Closing the
+    /// connection does not wait for them.
+    ///
+    /// It keeps the connection open.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), Box<dyn std::error::Error>> {
+    /// use amqp_blocking::Message;
+    ///
+    /// let mut file = std::fs::File::open("film.mkv")?;
+    /// let message = Message::new("").content_type("video/x-matroska");
+    /// let mut writer = connection.publish_streamed("", "films", message, file.metadata()?.len())?;
+    /// std::io::copy(&mut file, &mut writer)?;
+    /// writer.finish()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a message is only published when its writer has finished"]
+    BodyWriter, kept by Arc<Lifeline> {
+        /// Writes the next part: when it returns, the part stands in the write buffer, or has left. It waits for room,
+        /// by default for up to 30 s each time that some of the part has been taken; a time-out can be tried again with
+        /// the rest of the part.
+        ///
+        /// A part is anything that is a [`Buf`]: `&[u8]`, or `Bytes`, whose pieces of 4 KiB and more are not copied. If
+        /// it fails, a part that was given as `&mut` of a [`Buf`] has been advanced by what was taken.
+        /// [`ErrorKind::BodySize`](crate::ErrorKind::BodySize) if the part is longer than what is
+        /// [missing](Self::missing): nothing of it was taken, and the writer can be used on.
+        [wait] fn write(&mut self, part: impl Buf) -> Result<(), Error>;
+        /// Publishes the message and waits until the broker has taken responsibility for it, by default for up to 60 s.
+        ///
+        /// The broker looks at a message when it has all of it. So it is now that it says that the exchange is missing
+        /// (404), that it takes no message that large (406: `max_message_size`, by default 16 MiB on RabbitMQ 4 and 128
+        /// MiB on 3), or that a queue has refused it (406, partial tx completion).
+        ///
+        /// [`ErrorKind::BodySize`](crate::ErrorKind::BodySize) if some of the body is [missing](Self::missing);
+        /// [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute) if it was mandatory and no queue took it, without its body;
+        /// [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), with the cause, if the connection went or the deadline
+        /// passed before the broker answered.
+        [wait] fn finish(self) -> Result<(), Error>;
+        /// The size of the whole body in bytes, as it was announced.
+        #[must_use]
+        [] fn size(&self) -> u64;
+        /// How many bytes are to be written yet.
+        #[must_use]
+        [] fn missing(&self) -> u64;
     }
 
     /// A publish that has been queued and whose outcome is still to come.

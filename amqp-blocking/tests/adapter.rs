@@ -168,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn f6_a_body_is_copied_into_its_writer() {
+        let (connection, peer, _) = connect(Peer::default());
+        let body: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+        let mut writer = connection.publish_streamed("", "key", "", body.len() as u64).unwrap();
+        assert_eq!(io::copy(&mut &body[..], &mut writer).unwrap(), body.len() as u64);
+        let error = Write::write(&mut writer, b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+        let inner = error.get_ref().unwrap().downcast_ref::<amqp_blocking::Error>().unwrap();
+        assert!(matches!(inner.kind(), ErrorKind::BodySize { missing: 0, given: 1 }), "{inner}");
+        writer.flush().unwrap();
+        writer.finish().unwrap();
+        connection.close().unwrap();
+        let peer = peer.join().unwrap();
+        assert!(peer.published[0].3 == body);
+        assert!(peer.has_seen("tx.commit"));
+    }
+
+    #[test]
     fn recv_timeout_times_out_and_loses_nothing() {
         let (connection, _served, _) = connect(Peer::default());
         let channel = connection.channel().unwrap();

@@ -37,6 +37,7 @@ mod queues;
 mod reply;
 mod settle;
 mod smoke;
+mod streamed_out;
 mod support;
 mod typed;
 
@@ -63,6 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
         reply::cases(),
         settle::cases(),
         smoke::cases(),
+        streamed_out::cases(),
         typed::cases(),
     ]
     .concat()

@@ -20,6 +20,7 @@ mod facade {
     use std::time::{Duration, Instant};
 
     pub(crate) use amqp_blocking::*;
+    use bytes::Buf;
 
     pub(crate) fn connect(options: impl IntoConnectOptions) -> Ready<Result<Connection, Error>> {
         ready(amqp_blocking::connect(options).map(Connection::wrap))
@@ -64,9 +65,9 @@ mod facade {
                 answer!($how $self.0.$method($($name),*))
             }
         };
-        ($how:tt $method:ident [] (&mut $self:ident) $output:ty) => {
-            pub(crate) fn $method(&mut $self) -> output!($how $output) {
-                answer!($how $self.0.$method())
+        ($how:tt $method:ident [] (&mut $self:ident $(, $name:ident: $type:ty)*) $output:ty) => {
+            pub(crate) fn $method(&mut $self $(, $name: $type)*) -> output!($how $output) {
+                answer!($how $self.0.$method($($name),*))
             }
         };
         ($how:tt $method:ident [] ($self:ident $(, $name:ident: $type:ty)*) $output:ty) => {

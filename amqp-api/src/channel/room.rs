@@ -16,10 +16,10 @@ use crate::shared::{Shared, State, Touch};
 pub(crate) async fn in_turn<T>(
     shared: &Arc<Shared>,
     bytes: usize,
-    publish: impl Fn(&mut State) -> (ChannelId, Result<T, Error>),
+    mut publish: impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
 ) -> Result<T, Error> {
     let mut place = Place { shared, request: None };
-    poll_fn(|cx| place.poll(cx, bytes, &publish)).await
+    poll_fn(|cx| place.poll(cx, bytes, &mut publish)).await
 }
 
 /// A place in the line of those who wait for room, given up when it is dropped.
@@ -42,7 +42,7 @@ impl Place<'_> {
         &mut self,
         cx: &mut Context<'_>,
         bytes: usize,
-        publish: &impl Fn(&mut State) -> (ChannelId, Result<T, Error>),
+        publish: &mut impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
     ) -> Poll<Result<T, Error>> {
         let shared = self.shared;
         match shared.visit(Touch::Output, |state| self.try_now(state, cx, bytes, publish)) {
@@ -61,7 +61,7 @@ impl Place<'_> {
         state: &mut State,
         cx: &Context<'_>,
         bytes: usize,
-        publish: &impl Fn(&mut State) -> (ChannelId, Result<T, Error>),
+        publish: &mut impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
     ) -> Tried<T> {
         if self.request.is_none() && state.gives_way() {
             return Tried::GivesWay;

@@ -11,6 +11,8 @@ mod handles;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod streamed;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod tls_server;
