@@ -39,6 +39,7 @@ mod settle;
 mod smoke;
 mod streamed_out;
 mod support;
+mod tls;
 mod typed;
 
 /// All cases.
@@ -65,6 +66,7 @@ pub(crate) fn cases() -> Vec<Case> {
         settle::cases(),
         smoke::cases(),
         streamed_out::cases(),
+        tls::cases(),
         typed::cases(),
     ]
     .concat()

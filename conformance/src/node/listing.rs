@@ -87,6 +87,8 @@ pub struct Connection {
     pub frame_max: u64,
     /// The negotiated channel limit.
     pub channel_max: u64,
+    /// Whether it is over TLS.
+    pub tls: bool,
     /// All client properties: strings as they are, other values as Erlang prints them.
     pub client_properties: BTreeMap<String, String>,
 }
@@ -202,14 +204,14 @@ impl Node {
     /// # Errors
     /// If the node is not running.
     pub fn list_connections(&self) -> Result<Vec<Connection>> {
-        let query = "Rows([[U, V, S, C, P, H, F, M, Arguments(X)] || \
-                     [{_, U}, {_, V}, {_, S}, {_, C}, {_, P}, {_, H}, {_, F}, {_, M}, {_, X}] <- \
+        let query = "Rows([[U, V, S, C, P, H, F, M, T, Arguments(X)] || \
+                     [{_, U}, {_, V}, {_, S}, {_, C}, {_, P}, {_, H}, {_, F}, {_, M}, {_, T}, {_, X}] <- \
                      rabbit_networking:connection_info_all([user, vhost, state, channels, peer_port, timeout, \
-                     frame_max, channel_max, client_properties]), is_list(X), is_integer(H), is_integer(M)])";
+                     frame_max, channel_max, ssl, client_properties]), is_list(X), is_integer(H), is_integer(M)])";
         self.list(query, |cells| {
             let (user, vhost, state) = (cells.text()?, cells.text()?, cells.text()?);
             let (channels, peer_port, heartbeat) = (cells.parsed()?, cells.parsed()?, cells.parsed()?);
-            let (frame_max, channel_max) = (cells.parsed()?, cells.parsed()?);
+            let (frame_max, channel_max, tls) = (cells.parsed()?, cells.parsed()?, cells.parsed()?);
             let client_properties = cells.arguments()?;
             let name = client_properties.get("connection_name").cloned().unwrap_or_default();
             Some(Connection {
@@ -222,6 +224,7 @@ impl Node {
                 heartbeat,
                 frame_max,
                 channel_max,
+                tls,
                 client_properties,
             })
         })

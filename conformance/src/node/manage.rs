@@ -157,7 +157,7 @@ impl Node {
         self.expect_ok("case mnesia:system_info(is_running) of yes -> mnesia:sync_log(); _ -> ok end")
     }
 
-    fn expect_ok(&self, expressions: &str) -> Result<()> {
+    pub(super) fn expect_ok(&self, expressions: &str) -> Result<()> {
         match self.evaluate(expressions)?.as_str() {
             "ok" => Ok(()),
             other => Err(Failure::new(format!("the node answered {other} to {expressions}"))),

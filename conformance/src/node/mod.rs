@@ -5,6 +5,7 @@
 //! - `process` starts, stops, freezes and kills the Erlang virtual machine, which is this process's direct child.
 //! - `control` and its Erlang half `control.erl` are the line to the running node. They make management calls that
 //!   take a millisecond (`manage`, `listing`), and they end the node if this process dies in any way at all.
+//! - `tls` adds listeners for AMQP over TLS.
 //! - `log` reads what the node wrote.
 //! - [`Cluster`] is several nodes that know each other.
 //!
@@ -22,6 +23,7 @@ mod options;
 mod place;
 mod port;
 mod process;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
@@ -33,6 +35,7 @@ pub use install::Install;
 pub use listing::{Binding, Channel, Connection, Exchange, Queue};
 pub use log::LogMark;
 pub use options::Options;
+pub use tls::ClientCertificates;
 
 use crate::{Failure, Result};
 use control::Switchboard;
