@@ -34,3 +34,18 @@ impl Progress {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amqp_proto::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn f18_tls_without_its_feature_is_an_error_that_names_the_feature() {
+        let secure = ConnectOptions::new(Config::from_uri("amqps://broker").unwrap());
+        let error = Tls::new(&secure).err().unwrap();
+        assert!(error.to_string().contains("feature `tls`"), "{error}");
+        assert!(Tls::new(&ConnectOptions::new(Config::new("broker"))).is_ok());
+    }
+}

@@ -2,7 +2,7 @@
 
 use amqp_proto::config::{Config, Heartbeat};
 use amqp_proto::conn::{Event, Reply, Tuning};
-use amqp_proto::error::{Error, ErrorKind, ProtocolError};
+use amqp_proto::error::{Error, ErrorKind, ProtocolError, TlsFailure};
 use amqp_proto::method::{Method, ReplyCode, connection};
 use amqp_proto::sasl::Mechanism;
 use amqp_proto::table;
@@ -210,6 +210,31 @@ fn another_protocol_version_is_told_as_such() {
     peer.send(0, connection::Start { version_major: 8, version_minor: 0, ..connection::Start::default() });
     let error = failed(&mut peer, &[]);
     assert!(matches!(protocol(&error), ProtocolError::Version(offered) if offered.contains("8-0")), "{error}");
+}
+
+#[test]
+fn a1_a_server_of_tls_that_is_spoken_to_in_clear_is_told_as_such() {
+    let mut peer = Peer::new(quiet());
+    peer.send_bytes(b"\x15\x03\x03\0\x02\x02\x0a");
+    let error = failed(&mut peer, &[]);
+    assert!(matches!(protocol(&error), ProtocolError::WantsTls), "{error}");
+    assert!(error.to_string().contains("amqps://"), "{error}");
+
+    // Later that is a frame type like any other that there is not.
+    let mut peer = await_tune();
+    peer.send_bytes(b"\x15\x03\x03\0\x02\x02\x0a");
+    assert!(matches!(protocol(&failed(&mut peer, &["0 connection.close"])), ProtocolError::Frame(_)));
+}
+
+#[test]
+fn f18_an_error_of_a_layer_below_is_the_connections_as_it_is() {
+    let mut peer = await_tune();
+    let kind = ErrorKind::Tls { reason: TlsFailure::ClientCertificateRequired, text: "no certificate".to_owned() };
+    let below = std::io::Error::other(Error::new(kind));
+    peer.connection.handle_io_error(peer.now, &below);
+    let error = failed(&mut peer, &[]);
+    let ErrorKind::Tls { reason, text } = error.kind() else { panic!("{error}") };
+    assert_eq!((*reason, text.as_str()), (TlsFailure::ClientCertificateRequired, "no certificate"));
 }
 
 #[test]

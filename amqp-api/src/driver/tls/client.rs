@@ -97,3 +97,72 @@ fn with_client_certificate(
 fn unusable(text: impl Into<String>) -> Error {
     failed(TlsFailure::Options, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use amqp_proto::config::Config;
+    use amqp_proto::error::ErrorKind;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn client(tls: TlsOptions) -> Result<Option<Arc<ClientConfig>>, Error> {
+        config(&ConnectOptions::new(Config::new("broker").tls(tls)))
+    }
+
+    #[track_caller]
+    fn refused(tls: TlsOptions) -> String {
+        let error = client(tls).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Tls { reason: TlsFailure::Options, .. }), "{error}");
+        error.to_string()
+    }
+
+    fn made() -> (Vec<u8>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["broker".to_owned()]).unwrap().self_signed(&key).unwrap();
+        (certificate.der().to_vec(), key.serialize_der())
+    }
+
+    #[test]
+    fn f18_in_clear_there_is_no_configuration() {
+        assert!(config(&ConnectOptions::new(Config::new("broker"))).unwrap().is_none());
+    }
+
+    #[test]
+    fn f18_a_client_certificate_goes_with_its_key_and_with_no_other() {
+        let ((certificate, key), (another, _)) = (made(), made());
+        let trusted = TlsOptions::default().ca_bytes(certificate.clone());
+        assert!(!client(trusted.clone()).unwrap().unwrap().client_auth_cert_resolver.has_certs());
+        let good = client(trusted.clone().client_certificate_bytes(certificate, key.clone())).unwrap().unwrap();
+        assert!(good.client_auth_cert_resolver.has_certs());
+        let text = refused(trusted.clone().client_certificate_bytes(another.clone(), key));
+        assert!(text.contains("the client's certificate (given as bytes) and key (given as bytes)"), "{text}");
+        let text = refused(trusted.client_certificate_bytes(another, b"\x30\x03abc".to_vec()));
+        assert!(text.contains("the client's key"), "{text}");
+    }
+
+    #[test]
+    fn f18_an_authority_that_is_none_is_told() {
+        let text = refused(TlsOptions::default().ca_bytes(b"\x30\x03abc".to_vec()));
+        assert!(text.contains("certificate authorities (given as bytes)"), "{text}");
+        let text = refused(TlsOptions::default().ca_file("/nowhere/ca.pem"));
+        assert!(text.contains("/nowhere/ca.pem"), "{text}");
+    }
+
+    #[test]
+    fn f18_another_provider_of_cryptography_is_used_where_it_is_given() {
+        let (certificate, _) = made();
+        let config = Config::new("broker").tls(TlsOptions::default().ca_bytes(certificate));
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.truncate(1);
+        let options = ConnectOptions::new(config).crypto_provider(provider);
+        let client = super::config(&options).unwrap().unwrap();
+        assert_eq!(client.crypto_provider().cipher_suites.len(), 1);
+    }
+
+    #[test]
+    fn f18_application_protocols_are_not_offered() {
+        let (certificate, _) = made();
+        assert!(client(TlsOptions::default().ca_bytes(certificate)).unwrap().unwrap().alpn_protocols.is_empty());
+    }
+}
