@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn recv_timeout_times_out_and_loses_nothing() {
+    fn f33_recv_timeout_times_out_and_loses_nothing() {
         let (connection, _served, _) = connect(Peer::default());
         let channel = connection.channel().unwrap();
         let mut consumer = channel.consume("q").unwrap();

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_never_shows_the_password() {
+    fn p47_debug_never_shows_the_password() {
         let credentials = Credentials::new("user", "hush");
         assert!(!format!("{credentials:?} {credentials:#?}").contains("hush"));
     }

@@ -133,7 +133,7 @@ fn a_changed_limit_holds_for_the_next_frame() {
 }
 
 #[test]
-fn no_limit_at_all_is_a_limit_of_our_own() {
+fn p39_f3_no_limit_at_all_is_a_limit_of_our_own() {
     let size = MAX_FRAME_UNLIMITED - 8;
     let mut buf = BytesMut::from(&[&[3, 0, 1][..], &size.to_be_bytes()].concat()[..]);
     assert!(matches!(Deframer::new(0).next_block(&mut buf), Ok(None)));
@@ -143,7 +143,7 @@ fn no_limit_at_all_is_a_limit_of_our_own() {
 }
 
 #[test]
-fn a_length_field_makes_the_deframer_reserve_one_mebibyte_at_most() {
+fn p39_f3_a_length_field_makes_the_deframer_reserve_one_mebibyte_at_most() {
     for limit in [0, u32::MAX] {
         let mut buf = BytesMut::from(&[3, 0, 1, 0x07, 0, 0, 0][..]);
         assert!(matches!(Deframer::new(limit).next_block(&mut buf), Ok(None)));

@@ -114,7 +114,7 @@ fn tables_nested_as_deep_as_allowed_are_read_and_one_level_more_is_refused() {
 }
 
 #[test]
-fn nesting_of_500_and_of_100_000_is_refused_and_does_not_overflow_the_stack() {
+fn p38_f3_nesting_of_500_and_of_100_000_is_refused_and_does_not_overflow_the_stack() {
     for tag in [b'F', b'A'] {
         assert_eq!(kind_of(&nested(tag, 500)), DecodeErrorKind::TooDeep);
         assert_eq!(kind_of(&nested(tag, 100_000)), DecodeErrorKind::TooDeep);
@@ -158,7 +158,7 @@ fn a_value_may_not_reach_out_of_the_array_or_table_around_it() {
 }
 
 #[test]
-fn an_unknown_tag_is_named() {
+fn p40_an_unknown_tag_is_named() {
     let error = TableRef::from_wire(&raw_entry(b"key", b'?', b"")).unwrap_err();
     assert_eq!((error.kind, error.offset), (DecodeErrorKind::UnknownTag(b'?'), 4));
     assert_eq!(error.to_string(), "table at byte 4: unknown field value type 0x3f");
@@ -241,7 +241,7 @@ fn a_received_not_a_number_equals_itself() {
 }
 
 #[test]
-fn pitfall_a_number_that_is_not_finite_costs_the_connection() {
+fn p41_a_number_that_is_not_finite_costs_the_connection() {
     let not_finite = |key: &str| EncodeError::NotFinite { key: key.to_owned() };
     let mut table = table! { "k" => 1.5 };
     let inner = |value: FieldValue| FieldValue::Array(vec![FieldValue::Void, value]);

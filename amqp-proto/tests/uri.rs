@@ -77,7 +77,7 @@ const VECTORS: &[Vector] = &[
 ];
 
 #[test]
-fn f7_every_vector_is_split_and_decoded() {
+fn f7_p43_p44_every_vector_is_split_and_decoded() {
     for (uri, user, password, hosts, virtual_host) in VECTORS {
         let config = parse(uri);
         assert_eq!(config.credentials.user(), *user, "user of {uri}");
@@ -247,7 +247,7 @@ fn f18_verification_is_switched_off_only_with_leave_and_on_demand() {
 }
 
 #[test]
-fn r10_debug_never_shows_the_password() {
+fn r10_p47_debug_never_shows_the_password() {
     let config = parse("amqp://user:hush@host/v");
     let text = format!("{config:?} {config:#?}");
     assert!(text.contains("***") && !text.contains("hush"), "{text}");
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn r9_no_error_shows_what_stands_between_a_colon_and_an_at_sign(
+    fn r9_p47_no_error_shows_what_stands_between_a_colon_and_an_at_sign(
         before in uri_like(),
         junk in "[:/?#,&=%a-z0-9\\[\\]]{0,6}",
         after in uri_like(),

@@ -10,8 +10,8 @@ use crate::facade::{Connection, Error, ErrorKind, Origin, Queue, TimeoutReason, 
 use crate::suite::support::{Result, SOON, await_queue, named};
 
 cases! {
-    an_alarm_blocks_publishes_and_not_deliveries_until_it_ends,
-    time_outs_in_an_alarm_say_that_the_connection_is_blocked,
+    f12_p27_an_alarm_blocks_publishes_and_not_deliveries_until_it_ends,
+    f12_p27_time_outs_in_an_alarm_say_that_the_connection_is_blocked,
 }
 
 /// Waits until a connection has heard that it is blocked, or no longer is.
@@ -30,7 +30,7 @@ fn states(context: &Context, node: &Node) -> Result<Vec<String>> {
     Ok(states)
 }
 
-async fn an_alarm_blocks_publishes_and_not_deliveries_until_it_ends(context: Context) -> Result {
+async fn f12_p27_an_alarm_blocks_publishes_and_not_deliveries_until_it_ends(context: Context) -> Result {
     let node = context.private_node(Options::new())?;
     let config = named(&context, &node.uri());
     let (publishing, consuming) = (connect(&config).await?, connect(&config).await?);
@@ -109,7 +109,7 @@ fn assert_blocked(error: &Error, expected: &TimeoutReason) {
     assert!(error.is_retryable());
 }
 
-async fn time_outs_in_an_alarm_say_that_the_connection_is_blocked(context: Context) -> Result {
+async fn f12_p27_time_outs_in_an_alarm_say_that_the_connection_is_blocked(context: Context) -> Result {
     let node = context.private_node(Options::new())?;
     let brief = Duration::from_secs(1);
     let config = named(&context, &node.uri()).room_timeout(brief).confirm_timeout(brief * 3).close_timeout(brief);

@@ -18,13 +18,13 @@ cases! {
     a3_a_prefetch_size_is_540,
     stopping_the_flow_is_540,
     recover_without_requeue_is_540,
-    confirms_and_transactions_on_one_channel_are_406,
-    a16_a_channel_that_the_broker_closes_wakes_everybody_with_the_code,
-    c8_a_hundred_parallel_declares_on_one_channel_succeed,
-    replies_that_overtake_each_other_go_to_their_callers,
-    a_late_reply_is_not_given_to_the_next_caller,
-    a_dropped_call_shifts_no_reply,
-    a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing,
+    f32_confirms_and_transactions_on_one_channel_are_406,
+    a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_code,
+    c8_p13_a_hundred_parallel_declares_on_one_channel_succeed,
+    p13_replies_that_overtake_each_other_go_to_their_callers,
+    p10_a_late_reply_is_not_given_to_the_next_caller,
+    p12_a_dropped_call_shifts_no_reply,
+    p40_p41_a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing,
 }
 
 async fn a2_channel_numbers_are_not_0_and_distinct(context: Context) -> Result {
@@ -135,7 +135,7 @@ async fn recover_without_requeue_is_540(context: Context) -> Result {
     is_not_implemented(context, async |channel| channel.recover(false).await).await
 }
 
-async fn confirms_and_transactions_on_one_channel_are_406(context: Context) -> Result {
+async fn f32_confirms_and_transactions_on_one_channel_are_406(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     channel.confirm_select().await?;
@@ -147,7 +147,7 @@ async fn confirms_and_transactions_on_one_channel_are_406(context: Context) -> R
     Ok(connection.close().await?)
 }
 
-async fn a16_a_channel_that_the_broker_closes_wakes_everybody_with_the_code(context: Context) -> Result {
+async fn a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_code(context: Context) -> Result {
     let connection = open(&context).await?;
     let (channel, other) = (connection.channel().await?, connection.channel().await?);
     let queue = channel.queue_declare(Queue::server_named()).await?.name;
@@ -197,7 +197,7 @@ async fn a16_a_channel_that_the_broker_closes_wakes_everybody_with_the_code(cont
     Ok(connection.close().await?)
 }
 
-async fn c8_a_hundred_parallel_declares_on_one_channel_succeed(context: Context) -> Result {
+async fn c8_p13_a_hundred_parallel_declares_on_one_channel_succeed(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let mut tasks = Vec::new();
@@ -217,7 +217,7 @@ async fn c8_a_hundred_parallel_declares_on_one_channel_succeed(context: Context)
     Ok(connection.close().await?)
 }
 
-async fn replies_that_overtake_each_other_go_to_their_callers(context: Context) -> Result {
+async fn p13_replies_that_overtake_each_other_go_to_their_callers(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::server_named()).await?.name;
@@ -243,7 +243,7 @@ async fn replies_that_overtake_each_other_go_to_their_callers(context: Context) 
     Ok(connection.close().await?)
 }
 
-async fn a_late_reply_is_not_given_to_the_next_caller(context: Context) -> Result {
+async fn p10_a_late_reply_is_not_given_to_the_next_caller(context: Context) -> Result {
     fn declare_ok(queue: &str) -> Args {
         Args::new().short_string(queue).u32(0).u32(0)
     }
@@ -270,7 +270,7 @@ async fn a_late_reply_is_not_given_to_the_next_caller(context: Context) -> Resul
     Ok(peer.finish()?)
 }
 
-async fn a_dropped_call_shifts_no_reply(context: Context) -> Result {
+async fn p12_a_dropped_call_shifts_no_reply(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     for round in 0..50 {
@@ -296,7 +296,7 @@ async fn a_dropped_call_shifts_no_reply(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing(context: Context) -> Result {
+async fn p40_p41_a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     channel.confirm_select().await?;

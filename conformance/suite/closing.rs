@@ -15,12 +15,12 @@ use crate::suite::support::{Result, SOON, assert_connection_closed, await_queue,
 cases! {
     a18_a_clean_close_leaves_no_warning_in_the_brokers_log,
     a18_the_last_handle_dropped_leaves_no_warning_in_the_brokers_log,
-    an_aborted_connection_does_leave_one,
-    close_sends_what_was_accepted_before,
+    f14_an_aborted_connection_does_leave_one,
+    f14_close_sends_what_was_accepted_before,
     close_tells_the_broker_why,
-    a_close_that_is_not_answered_ends_in_time,
-    a_close_by_the_broker_is_answered_and_reported_with_its_reason_to_everybody,
-    a_reset_is_reported_to_everybody_as_a_lost_connection,
+    p14_f9_a_close_that_is_not_answered_ends_in_time,
+    c15_a_close_by_the_broker_is_answered_and_reported_with_its_reason_to_everybody,
+    p9_p14_f24_a_reset_is_reported_to_everybody_as_a_lost_connection,
     an_end_of_the_stream_is_a_lost_connection,
     both_sides_may_close_at_once,
 }
@@ -69,7 +69,7 @@ async fn a18_the_last_handle_dropped_leaves_no_warning_in_the_brokers_log(contex
     Ok(())
 }
 
-async fn an_aborted_connection_does_leave_one(context: Context) -> Result {
+async fn f14_an_aborted_connection_does_leave_one(context: Context) -> Result {
     let mark = context.node().log_mark();
     let connection = open(&context).await?;
     connection.abort();
@@ -81,7 +81,7 @@ async fn an_aborted_connection_does_leave_one(context: Context) -> Result {
     Ok(())
 }
 
-async fn close_sends_what_was_accepted_before(context: Context) -> Result {
+async fn f14_close_sends_what_was_accepted_before(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = context.name("queue");
@@ -111,7 +111,7 @@ async fn close_tells_the_broker_why(context: Context) -> Result {
     Ok(())
 }
 
-async fn a_close_that_is_not_answered_ends_in_time(context: Context) -> Result {
+async fn p14_f9_a_close_that_is_not_answered_ends_in_time(context: Context) -> Result {
     let peer = Peer::start(|server| {
         let mut wire = server.accept()?;
         wire.welcome(Tune::default())?;
@@ -158,7 +158,7 @@ async fn everybody(context: &Context, uri: String, end: impl FnOnce() -> Result)
     Ok(heard)
 }
 
-async fn a_close_by_the_broker_is_answered_and_reported_with_its_reason_to_everybody(context: Context) -> Result {
+async fn c15_a_close_by_the_broker_is_answered_and_reported_with_its_reason_to_everybody(context: Context) -> Result {
     let recorder = Recorder::start(context.address())?;
     let heard = everybody(&context, recorder.uri(), || {
         assert_eq!(context.node().close_connections(context.case(), "maintenance at five")?, 1);
@@ -178,7 +178,7 @@ async fn a_close_by_the_broker_is_answered_and_reported_with_its_reason_to_every
     Ok(())
 }
 
-async fn a_reset_is_reported_to_everybody_as_a_lost_connection(context: Context) -> Result {
+async fn p9_p14_f24_a_reset_is_reported_to_everybody_as_a_lost_connection(context: Context) -> Result {
     let proxy = context.proxy()?;
     let heard = everybody(&context, proxy.uri(), || {
         proxy.inflict(Fault::Reset);

@@ -14,19 +14,19 @@ use crate::facade::{
 use crate::suite::support::{Result, assert_channel_closed, named, open};
 
 cases! {
-    a14_a_multiple_ack_resolves_every_tag_at_or_below,
-    a14_a_multiple_nack_resolves_every_tag_at_or_below,
+    a14_p4_a_multiple_ack_resolves_every_tag_at_or_below,
+    a14_p4_a_multiple_nack_resolves_every_tag_at_or_below,
     a14_single_confirms_in_any_order_resolve_their_own,
     a14_a_thousand_in_flight_all_resolve,
-    a_return_before_a_multiple_ack_is_that_of_its_own_publish,
+    p3_f27_a_return_before_a_multiple_ack_is_that_of_its_own_publish,
     messages_that_are_all_alike_are_each_returned,
     a_return_precedes_its_ack_on_the_wire,
     a_queue_that_is_full_nacks,
-    a_lost_connection_is_unknown_and_never_a_nack,
-    a_confirm_that_does_not_come_in_time_is_unknown,
-    a_dropped_confirm_shifts_no_other,
-    clones_that_publish_at_once_get_their_own_outcomes,
-    unread_confirms_hold_nothing_up,
+    p5_f26_a_lost_connection_is_unknown_and_never_a_nack,
+    p9_f26_a_confirm_that_does_not_come_in_time_is_unknown,
+    f31_p7_a_dropped_confirm_shifts_no_other,
+    p1_f26_clones_that_publish_at_once_get_their_own_outcomes,
+    p6_unread_confirms_hold_nothing_up,
     n13_publishes_behind_a_missing_exchange_are_unknown_and_the_next_one_works,
     sending_on_a_channel_that_is_not_in_confirm_mode_is_an_error,
     a_message_above_the_brokers_limit_is_406_and_unknown,
@@ -84,7 +84,7 @@ async fn words(confirms: Vec<Confirm>) -> Vec<&'static str> {
     words
 }
 
-async fn a14_a_multiple_ack_resolves_every_tag_at_or_below(context: Context) -> Result {
+async fn a14_p4_a_multiple_ack_resolves_every_tag_at_or_below(context: Context) -> Result {
     let peer = broker(5, |_, wire, channel| {
         wire.send_method(channel, id::BASIC_ACK, confirm(3, true))?;
         wire.send_method(channel, id::BASIC_NACK, confirm(4, false))?;
@@ -97,7 +97,7 @@ async fn a14_a_multiple_ack_resolves_every_tag_at_or_below(context: Context) -> 
     Ok(peer.finish()?)
 }
 
-async fn a14_a_multiple_nack_resolves_every_tag_at_or_below(context: Context) -> Result {
+async fn a14_p4_a_multiple_nack_resolves_every_tag_at_or_below(context: Context) -> Result {
     let peer = broker(5, |_, wire, channel| {
         wire.send_method(channel, id::BASIC_ACK, confirm(2, false))?;
         wire.send_method(channel, id::BASIC_NACK, confirm(4, true))?;
@@ -157,7 +157,7 @@ fn send_back(wire: &mut Wire, channel: u16, body: &str) -> conformance::Result<(
     wire.send_frame(&Frame::body(channel, body.as_bytes()))
 }
 
-async fn a_return_before_a_multiple_ack_is_that_of_its_own_publish(context: Context) -> Result {
+async fn p3_f27_a_return_before_a_multiple_ack_is_that_of_its_own_publish(context: Context) -> Result {
     let peer = broker(4, |_, wire, channel| {
         for body in ["2", "3"] {
             send_back(wire, channel, body)?;
@@ -226,7 +226,7 @@ async fn a_queue_that_is_full_nacks(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a_lost_connection_is_unknown_and_never_a_nack(context: Context) -> Result {
+async fn p5_f26_a_lost_connection_is_unknown_and_never_a_nack(context: Context) -> Result {
     let peer = Peer::start(|server| {
         let mut wire = server.accept()?;
         wire.welcome(Tune::default())?;
@@ -257,7 +257,7 @@ async fn a_lost_connection_is_unknown_and_never_a_nack(context: Context) -> Resu
     Ok(peer.finish()?)
 }
 
-async fn a_confirm_that_does_not_come_in_time_is_unknown(context: Context) -> Result {
+async fn p9_f26_a_confirm_that_does_not_come_in_time_is_unknown(context: Context) -> Result {
     let peer = broker(2, |_, wire, channel| wire.send_method(channel, id::BASIC_ACK, confirm(2, false)))?;
     let connection = connect(named(&context, &peer.uri()).confirm_timeout(std::time::Duration::from_secs(1))).await?;
     let channel = connection.channel().await?;
@@ -272,7 +272,7 @@ async fn a_confirm_that_does_not_come_in_time_is_unknown(context: Context) -> Re
     Ok(peer.finish()?)
 }
 
-async fn a_dropped_confirm_shifts_no_other(context: Context) -> Result {
+async fn f31_p7_a_dropped_confirm_shifts_no_other(context: Context) -> Result {
     let connection = open(&context).await?;
     let queue = connection.channel().await?.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
     let publisher = connection.publisher().await?;
@@ -287,7 +287,7 @@ async fn a_dropped_confirm_shifts_no_other(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn clones_that_publish_at_once_get_their_own_outcomes(context: Context) -> Result {
+async fn p1_f26_clones_that_publish_at_once_get_their_own_outcomes(context: Context) -> Result {
     let connection = open(&context).await?;
     let queue = connection.channel().await?.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
     let publisher = connection.publisher().await?;
@@ -318,7 +318,7 @@ async fn clones_that_publish_at_once_get_their_own_outcomes(context: Context) ->
     Ok(connection.close().await?)
 }
 
-async fn unread_confirms_hold_nothing_up(context: Context) -> Result {
+async fn p6_unread_confirms_hold_nothing_up(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;

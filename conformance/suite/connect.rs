@@ -21,22 +21,22 @@ cases! {
     a1_login_and_password_are_set_one_by_one,
     a1_the_login_method_is_the_one_that_was_chosen,
     a1_a_login_method_that_the_broker_does_not_offer_is_refused,
-    a1_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured,
+    a1_f13_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured,
     a1_of_two_limits_the_smaller_one_is_used,
     a1_heartbeats_can_be_switched_off,
     a1_client_properties_are_seen_at_the_broker,
     a1_server_properties_can_be_read,
     a1_a_bad_virtual_host_is_an_error,
     a1_a_virtual_host_that_is_not_for_this_user_is_an_error,
-    a1_a_bad_login_is_an_error_without_the_password,
+    a1_c1_f19_p47_a_bad_login_is_an_error_without_the_password,
     a1_a_bad_scheme_is_an_error_that_reaches_nobody,
-    a1_no_channel_beyond_channel_max_and_numbers_are_used_again,
-    c1_a_refused_port_is_an_error,
+    a1_c18_f20_p28_no_channel_beyond_channel_max_and_numbers_are_used_again,
+    c1_p15_a_refused_port_is_an_error,
     c1_an_unresolvable_host_is_an_error,
     c1_a_failed_connect_is_not_tried_again_behind_the_callers_back,
     f8_hosts_are_tried_in_their_order,
     f8_a_resolver_of_ones_own_finds_the_broker,
-    the_last_handle_dropped_closes_the_connection,
+    c13_p29_the_last_handle_dropped_closes_the_connection,
 }
 
 /// The broker's view of the case's only connection.
@@ -94,7 +94,7 @@ async fn a1_a_login_method_that_the_broker_does_not_offer_is_refused(context: Co
     Ok(())
 }
 
-async fn a1_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured(context: Context) -> Result {
+async fn a1_f13_tuning_of_131072_bytes_10_seconds_and_100_channels_is_honoured(context: Context) -> Result {
     let config = config(&context).frame_max(131_072).heartbeat(Heartbeat::seconds(10)).channel_max(100);
     let connection = connect(config).await?;
     let tuning = connection.tuning();
@@ -187,7 +187,7 @@ async fn a1_a_virtual_host_that_is_not_for_this_user_is_an_error(context: Contex
     Ok(context.node().delete_vhost(&vhost)?)
 }
 
-async fn a1_a_bad_login_is_an_error_without_the_password(context: Context) -> Result {
+async fn a1_c1_f19_p47_a_bad_login_is_an_error_without_the_password(context: Context) -> Result {
     for mechanism in [Mechanism::Plain, Mechanism::AmqPlain] {
         for user in ["guest", "nobody"] {
             let config = config(&context).mechanism(mechanism).credentials(user, "hush-hush");
@@ -216,7 +216,7 @@ async fn a1_a_bad_scheme_is_an_error_that_reaches_nobody(context: Context) -> Re
     Ok(())
 }
 
-async fn a1_no_channel_beyond_channel_max_and_numbers_are_used_again(context: Context) -> Result {
+async fn a1_c18_f20_p28_no_channel_beyond_channel_max_and_numbers_are_used_again(context: Context) -> Result {
     let connection = connect(config(&context).channel_max(3)).await?;
     let mut channels = Vec::new();
     for _ in 0..3 {
@@ -248,7 +248,7 @@ async fn a1_no_channel_beyond_channel_max_and_numbers_are_used_again(context: Co
     Ok(connection.close().await?)
 }
 
-async fn c1_a_refused_port_is_an_error(_: Context) -> Result {
+async fn c1_p15_a_refused_port_is_an_error(_: Context) -> Result {
     let address = refusing_address()?;
     let error = connect(format!("amqp://{address}")).await.unwrap_err();
     assert!(
@@ -307,7 +307,7 @@ async fn f8_a_resolver_of_ones_own_finds_the_broker(context: Context) -> Result 
     Ok(connect(options).await?.close().await?)
 }
 
-async fn the_last_handle_dropped_closes_the_connection(context: Context) -> Result {
+async fn c13_p29_the_last_handle_dropped_closes_the_connection(context: Context) -> Result {
     let exclusive = context.name("exclusive");
     let handles: Vec<Connection> = {
         let connection = open(&context).await?;

@@ -9,21 +9,21 @@ use crate::facade::{Consume, ErrorKind, Exchange, Message, Queue, ReplyCode, con
 use crate::suite::support::{Result, SOON, await_queue, named, open};
 
 cases! {
-    a4_cancel_leaves_later_messages_in_the_queue,
+    a4_f37_cancel_leaves_later_messages_in_the_queue,
     a4_cancelling_an_unknown_tag_is_fine,
     a7_small_messages_arrive_in_order,
     a7_large_messages_arrive_whole,
     a7_two_queues_are_consumed_concurrently,
     a7_a_duplicate_tag_is_refused_as_530_before_the_broker_closes_the_connection,
-    a7_nothing_is_delivered_before_consume_returns_and_nothing_is_lost,
-    a12_a_deleted_queue_ends_the_stream_with_its_reason,
-    a15_a_consumer_that_does_not_read_does_not_stop_calls_on_its_channel,
+    a7_p34_nothing_is_delivered_before_consume_returns_and_nothing_is_lost,
+    a12_c16_f37_p33_a_deleted_queue_ends_the_stream_with_its_reason,
+    a15_p36_a_consumer_that_does_not_read_does_not_stop_calls_on_its_channel,
     a15_a_consumer_without_acks_that_is_dropped_unread_does_not_stop_calls,
     a20_a_delivery_has_its_whole_envelope,
-    a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped,
+    p32_a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped,
 }
 
-async fn a4_cancel_leaves_later_messages_in_the_queue(context: Context) -> Result {
+async fn a4_f37_cancel_leaves_later_messages_in_the_queue(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
@@ -165,7 +165,7 @@ async fn a7_a_duplicate_tag_is_refused_as_530_before_the_broker_closes_the_conne
     Ok(connection.close().await?)
 }
 
-async fn a7_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(context: Context) -> Result {
+async fn a7_p34_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(context: Context) -> Result {
     // Deliveries come right behind consume-ok, in the same segment.
     let peer = Peer::start(|server| {
         let mut wire = server.accept()?;
@@ -216,7 +216,7 @@ async fn a7_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(cont
     Ok(connection.close().await?)
 }
 
-async fn a12_a_deleted_queue_ends_the_stream_with_its_reason(context: Context) -> Result {
+async fn a12_c16_f37_p33_a_deleted_queue_ends_the_stream_with_its_reason(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::new(context.name("queue"))).await?.name;
@@ -233,7 +233,7 @@ async fn a12_a_deleted_queue_ends_the_stream_with_its_reason(context: Context) -
     Ok(connection.close().await?)
 }
 
-async fn a15_a_consumer_that_does_not_read_does_not_stop_calls_on_its_channel(context: Context) -> Result {
+async fn a15_p36_a_consumer_that_does_not_read_does_not_stop_calls_on_its_channel(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::server_named()).await?.name;
@@ -310,7 +310,7 @@ async fn a20_a_delivery_has_its_whole_envelope(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped(context: Context) -> Result {
+async fn p32_a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped(context: Context) -> Result {
     let connection = open(&context).await?;
     let queue = connection.channel().await?.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
     let mut consumer = connection.channel().await?.consume(&queue).await?;

@@ -15,7 +15,7 @@ cases! {
     bcc_reaches_its_queue_and_is_stripped,
     a_returned_message_with_odd_headers_is_that_of_its_publish,
     properties_that_do_not_fit_into_a_frame_are_an_error_and_harm_nothing,
-    a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up,
+    p41_a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up,
 }
 
 /// A value of every type that there is.
@@ -221,7 +221,7 @@ async fn properties_that_do_not_fit_into_a_frame_are_an_error_and_harm_nothing(c
     Ok(connection.close().await?)
 }
 
-async fn a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up(context: Context) -> Result {
+async fn p41_a_number_that_is_not_finite_is_refused_here_as_the_broker_would_hang_up(context: Context) -> Result {
     // What the broker does with it: nothing is said, the socket is closed.
     let numbers = [f32::NAN, f32::INFINITY].map(|number| (b'f', number.to_be_bytes().to_vec()));
     let doubles = [f64::NAN, f64::NEG_INFINITY].map(|number| (b'd', number.to_be_bytes().to_vec()));

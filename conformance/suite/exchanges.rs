@@ -12,7 +12,7 @@ cases! {
     a9_a_headers_exchange_routes_by_headers,
     a9_an_unknown_exchange_type_is_an_error_that_names_it,
     a9_the_broker_has_the_exchange_as_it_was_declared,
-    a9_a_passive_declare_finds_an_exchange_or_is_404,
+    a9_f22_a_passive_declare_finds_an_exchange_or_is_404,
     a9_an_exchange_redeclared_otherwise_is_406,
     a9_an_exchange_is_deleted_twice_and_unless_it_is_used,
     a9_exchanges_are_bound_to_exchanges_and_unbound,
@@ -21,7 +21,7 @@ cases! {
     an_internal_exchange_takes_no_publish,
     names_that_begin_with_amq_are_403,
     an_alternate_exchange_gets_what_is_not_routed,
-    declaring_and_binding_without_waiting_works,
+    f22_declaring_and_binding_without_waiting_works,
 }
 
 /// An exchange of this kind, and queues that are bound to it by these bindings.
@@ -141,7 +141,7 @@ async fn a9_the_broker_has_the_exchange_as_it_was_declared(context: Context) -> 
     Ok(connection.close().await?)
 }
 
-async fn a9_a_passive_declare_finds_an_exchange_or_is_404(context: Context) -> Result {
+async fn a9_f22_a_passive_declare_finds_an_exchange_or_is_404(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let name = context.name("exchange");
@@ -277,7 +277,7 @@ async fn an_alternate_exchange_gets_what_is_not_routed(context: Context) -> Resu
     Ok(connection.close().await?)
 }
 
-async fn declaring_and_binding_without_waiting_works(context: Context) -> Result {
+async fn f22_declaring_and_binding_without_waiting_works(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let (one, two) = (context.name("one"), context.name("two"));

@@ -11,9 +11,9 @@ use crate::facade::{Connection, ErrorKind, FieldValue, Get, Message, Queue, conn
 use crate::suite::support::{Result, await_queue, named, version};
 
 cases! {
-    a17_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on,
-    a17_every_frame_is_at_most_8192_bytes_where_that_was_agreed_on,
-    a17_every_frame_is_at_most_131072_bytes_where_that_was_agreed_on,
+    a17_p42_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on,
+    a17_p42_every_frame_is_at_most_8192_bytes_where_that_was_agreed_on,
+    a17_p42_every_frame_is_at_most_131072_bytes_where_that_was_agreed_on,
     c7_a_small_message_overtakes_one_of_40_megabytes_on_another_channel within 120,
     c7_two_bodies_of_40_megabytes_on_one_channel_are_not_garbled within 120,
     a_publish_is_not_interrupted_by_what_its_channel_sends_next,
@@ -24,7 +24,7 @@ fn length(frame: &Frame) -> usize {
     frame.payload.len() + 8
 }
 
-async fn a17_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on(context: Context) -> Result {
+async fn a17_p42_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on(context: Context) -> Result {
     if version(context.node()) >= (4, 1) {
         // RabbitMQ wants 8192 at least since 4.1, and hangs up without a word.
         let error = connect(named(&context, &context.uri()).frame_max(4096)).await.unwrap_err();
@@ -35,11 +35,11 @@ async fn a17_every_frame_is_at_most_4096_bytes_where_that_was_agreed_on(context:
     frames_are_at_most(context, 4096).await
 }
 
-async fn a17_every_frame_is_at_most_8192_bytes_where_that_was_agreed_on(context: Context) -> Result {
+async fn a17_p42_every_frame_is_at_most_8192_bytes_where_that_was_agreed_on(context: Context) -> Result {
     frames_are_at_most(context, 8192).await
 }
 
-async fn a17_every_frame_is_at_most_131072_bytes_where_that_was_agreed_on(context: Context) -> Result {
+async fn a17_p42_every_frame_is_at_most_131072_bytes_where_that_was_agreed_on(context: Context) -> Result {
     frames_are_at_most(context, 131_072).await
 }
 

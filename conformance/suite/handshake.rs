@@ -15,19 +15,19 @@ use crate::facade::{
 use crate::suite::support::{Result, assert_connection_closed, named};
 
 cases! {
-    a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state,
-    a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state,
-    a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state,
-    a_peer_that_does_not_accept_is_a_time_out_of_connecting,
+    p15_f9_a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state,
+    p15_f9_a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state,
+    p15_f9_a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state,
+    p15_f9_a_peer_that_does_not_accept_is_a_time_out_of_connecting,
     a_silent_host_is_followed_by_the_next,
     a_host_that_refuses_for_now_is_followed_by_the_next,
     another_version_of_the_protocol_is_an_error_that_says_so,
     another_protocol_altogether_is_an_error,
-    a_peer_that_hangs_up_during_authentication_may_mean_the_credentials,
-    a_peer_that_hangs_up_at_open_is_a_lost_connection,
-    a_close_in_the_handshake_is_reported_and_answered,
+    p15_f19_a_peer_that_hangs_up_during_authentication_may_mean_the_credentials,
+    p15_a_peer_that_hangs_up_at_open_is_a_lost_connection,
+    p15_a_close_in_the_handshake_is_reported_and_answered,
     a_frame_limit_below_4096_is_refused,
-    odd_but_legal_tuning_works,
+    p39_odd_but_legal_tuning_works,
     a_start_with_eight_kilobytes_of_properties_is_taken,
 }
 
@@ -80,7 +80,7 @@ fn assert_silent_in(state: &str, outcome: Result<Connection, Error>) {
     assert!(error.is_retryable());
 }
 
-async fn a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state(context: Context) -> Result {
+async fn p15_f9_a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state(context: Context) -> Result {
     let outcome = meet_within(&context, BRIEF, |server| {
         let mut wire = server.accept()?;
         wire.expect(&PROTOCOL_HEADER)?;
@@ -92,7 +92,7 @@ async fn a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state(c
     Ok(())
 }
 
-async fn a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state(context: Context) -> Result {
+async fn p15_f9_a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state(context: Context) -> Result {
     let outcome = meet_within(&context, BRIEF, |server| {
         let mut wire = server.accept()?;
         start(&mut wire)?;
@@ -103,7 +103,7 @@ async fn a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state
     Ok(())
 }
 
-async fn a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state(context: Context) -> Result {
+async fn p15_f9_a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state(context: Context) -> Result {
     let outcome = meet_within(&context, BRIEF, |server| {
         let mut wire = server.accept()?;
         start(&mut wire)?;
@@ -133,7 +133,7 @@ fn crowded() -> std::io::Result<(SocketAddr, Vec<Socket>)> {
     }
 }
 
-async fn a_peer_that_does_not_accept_is_a_time_out_of_connecting(context: Context) -> Result {
+async fn p15_f9_a_peer_that_does_not_accept_is_a_time_out_of_connecting(context: Context) -> Result {
     let (address, _crowd) = crowded()?;
     let config = named(&context, &format!("amqp://{address}")).connect_timeout(BRIEF);
     let error = connect(config).await.unwrap_err();
@@ -207,7 +207,7 @@ async fn another_protocol_altogether_is_an_error(context: Context) -> Result {
     Ok(())
 }
 
-async fn a_peer_that_hangs_up_during_authentication_may_mean_the_credentials(context: Context) -> Result {
+async fn p15_f19_a_peer_that_hangs_up_during_authentication_may_mean_the_credentials(context: Context) -> Result {
     let outcome = meet(&context, |server| {
         let mut wire = server.accept()?;
         start(&mut wire)?;
@@ -219,7 +219,7 @@ async fn a_peer_that_hangs_up_during_authentication_may_mean_the_credentials(con
     Ok(())
 }
 
-async fn a_peer_that_hangs_up_at_open_is_a_lost_connection(context: Context) -> Result {
+async fn p15_a_peer_that_hangs_up_at_open_is_a_lost_connection(context: Context) -> Result {
     let outcome = meet(&context, |server| {
         let mut wire = server.accept()?;
         start(&mut wire)?;
@@ -233,7 +233,7 @@ async fn a_peer_that_hangs_up_at_open_is_a_lost_connection(context: Context) -> 
     Ok(())
 }
 
-async fn a_close_in_the_handshake_is_reported_and_answered(context: Context) -> Result {
+async fn p15_a_close_in_the_handshake_is_reported_and_answered(context: Context) -> Result {
     let at_open = meet(&context, |server| {
         let mut wire = server.accept()?;
         start(&mut wire)?;
@@ -279,7 +279,7 @@ async fn a_frame_limit_below_4096_is_refused(context: Context) -> Result {
     Ok(())
 }
 
-async fn odd_but_legal_tuning_works(context: Context) -> Result {
+async fn p39_odd_but_legal_tuning_works(context: Context) -> Result {
     for (frame_max, agreed) in [(0, 131_072), (u32::MAX, 131_072), (4096, 4096)] {
         let peer = Peer::start(move |server| {
             let mut wire = server.accept()?;

@@ -12,10 +12,10 @@ use crate::facade::{Error, ErrorKind, Heartbeat, Origin, Queue, TimeoutReason, c
 use crate::suite::support::{Result, await_queue, named};
 
 cases! {
-    a13_an_idle_connection_sends_heartbeats_and_stays_open,
+    a13_f10_p16_an_idle_connection_sends_heartbeats_and_stays_open,
     a13_a_connection_that_only_sends_stays_open,
-    a13_a_silent_broker_is_a_time_out_error_for_everybody,
-    a13_a_peer_that_sends_nothing_after_the_handshake_is_a_time_out_error,
+    a13_f10_p17_a_silent_broker_is_a_time_out_error_for_everybody,
+    a13_p17_a_peer_that_sends_nothing_after_the_handshake_is_a_time_out_error,
 }
 
 fn second() -> Heartbeat {
@@ -32,7 +32,7 @@ fn assert_gave_up(error: &Error) {
     assert!(error.is_retryable());
 }
 
-async fn a13_an_idle_connection_sends_heartbeats_and_stays_open(context: Context) -> Result {
+async fn a13_f10_p16_an_idle_connection_sends_heartbeats_and_stays_open(context: Context) -> Result {
     let recorder = Recorder::start(context.address())?;
     let connection = connect(named(&context, &recorder.uri()).heartbeat(second())).await?;
     // RabbitMQ gives a client up that was silent for two intervals. This thread does nothing meanwhile.
@@ -64,7 +64,7 @@ async fn a13_a_connection_that_only_sends_stays_open(context: Context) -> Result
     Ok(connection.close().await?)
 }
 
-async fn a13_a_silent_broker_is_a_time_out_error_for_everybody(context: Context) -> Result {
+async fn a13_f10_p17_a_silent_broker_is_a_time_out_error_for_everybody(context: Context) -> Result {
     let proxy = context.proxy()?;
     let connection = connect(named(&context, &proxy.uri()).heartbeat(second())).await?;
     let channel = connection.channel().await?;
@@ -86,7 +86,7 @@ async fn a13_a_silent_broker_is_a_time_out_error_for_everybody(context: Context)
     Ok(())
 }
 
-async fn a13_a_peer_that_sends_nothing_after_the_handshake_is_a_time_out_error(context: Context) -> Result {
+async fn a13_p17_a_peer_that_sends_nothing_after_the_handshake_is_a_time_out_error(context: Context) -> Result {
     let peer = Peer::start(|server| {
         let mut wire = server.accept()?;
         wire.welcome(Tune { heartbeat: 1, ..Tune::default() })?;

@@ -16,12 +16,12 @@ use crate::facade::{
 use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open};
 
 cases! {
-    publishing_to_a_peer_that_stopped_reading_waits_for_room_with_bounded_memory,
-    publishing_goes_on_when_the_peer_reads_again,
+    f30_p35_publishing_to_a_peer_that_stopped_reading_waits_for_room_with_bounded_memory,
+    f30_publishing_goes_on_when_the_peer_reads_again,
     a_publish_that_waits_for_room_hears_when_its_channel_or_connection_goes,
-    a_dropped_publish_that_waited_for_room_has_published_nothing,
-    an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes,
-    an_unread_consumer_with_prefetch_0_holds_a_bounded_number_of_bytes,
+    f31_a_dropped_publish_that_waited_for_room_has_published_nothing,
+    f35_p35_an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes,
+    f35_p35_an_unread_consumer_with_prefetch_0_holds_a_bounded_number_of_bytes,
 }
 
 const BODY: usize = 64 * 1024;
@@ -34,7 +34,9 @@ fn limited(context: &Context, uri: &str) -> Config {
     named(context, uri).publish_buffer(BUFFER).room_timeout(Duration::from_secs(1))
 }
 
-async fn publishing_to_a_peer_that_stopped_reading_waits_for_room_with_bounded_memory(context: Context) -> Result {
+async fn f30_p35_publishing_to_a_peer_that_stopped_reading_waits_for_room_with_bounded_memory(
+    context: Context,
+) -> Result {
     let peer = Peer::start(|server| {
         let mut wire = server.accept()?;
         wire.welcome(Tune::default())?;
@@ -98,7 +100,7 @@ async fn fill(channel: &Channel, key: &str) -> usize {
     published
 }
 
-async fn publishing_goes_on_when_the_peer_reads_again(context: Context) -> Result {
+async fn f30_publishing_goes_on_when_the_peer_reads_again(context: Context) -> Result {
     let proxy = context.proxy()?;
     let connection = connect(limited(&context, &proxy.uri()).room_timeout(SOON)).await?;
     let channels = [connection.channel().await?, connection.channel().await?];
@@ -160,7 +162,7 @@ async fn a_publish_that_waits_for_room_hears_when_its_channel_or_connection_goes
     Ok(())
 }
 
-async fn a_dropped_publish_that_waited_for_room_has_published_nothing(context: Context) -> Result {
+async fn f31_a_dropped_publish_that_waited_for_room_has_published_nothing(context: Context) -> Result {
     let proxy = context.proxy()?;
     let connection = connect(limited(&context, &proxy.uri())).await?;
     let channel = connection.channel().await?;
@@ -181,11 +183,11 @@ async fn a_dropped_publish_that_waited_for_room_has_published_nothing(context: C
     Ok(connection.close().await?)
 }
 
-async fn an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes(context: Context) -> Result {
+async fn f35_p35_an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes(context: Context) -> Result {
     is_bounded(context, |queue| Consume::new(queue).no_ack()).await
 }
 
-async fn an_unread_consumer_with_prefetch_0_holds_a_bounded_number_of_bytes(context: Context) -> Result {
+async fn f35_p35_an_unread_consumer_with_prefetch_0_holds_a_bounded_number_of_bytes(context: Context) -> Result {
     is_bounded(context, |queue| Consume::new(queue).prefetch(0)).await
 }
 

@@ -15,8 +15,8 @@ cases! {
     a8_every_property_arrives_alone,
     a8_a_user_id_that_is_not_ones_own_is_406,
     a8_publishing_to_a_missing_exchange_is_404_and_names_it,
-    a19_returned_messages_arrive_in_the_channels_stream,
-    a19_a_return_whose_confirm_was_dropped_arrives_in_the_stream,
+    a19_f27_returned_messages_arrive_in_the_channels_stream,
+    a19_f27_a_return_whose_confirm_was_dropped_arrives_in_the_stream,
     c5_an_unroutable_mandatory_publish_is_no_route_with_the_message,
     n5_what_one_connection_publishes_others_get_and_ack_in_order,
     n6_get_and_ack_on_an_empty_queue_is_none,
@@ -120,7 +120,7 @@ fn assert_returned(message: &Returned, exchange: &str, key: &str, body: &str) {
     assert_eq!(message.body(), body);
 }
 
-async fn a19_returned_messages_arrive_in_the_channels_stream(context: Context) -> Result {
+async fn a19_f27_returned_messages_arrive_in_the_channels_stream(context: Context) -> Result {
     let connection = open(&context).await?;
     let (channel, queue) = with_queue(&connection, &context).await?;
     let nowhere = context.name("nowhere");
@@ -148,7 +148,7 @@ async fn a19_returned_messages_arrive_in_the_channels_stream(context: Context) -
     Ok(connection.close().await?)
 }
 
-async fn a19_a_return_whose_confirm_was_dropped_arrives_in_the_stream(context: Context) -> Result {
+async fn a19_f27_a_return_whose_confirm_was_dropped_arrives_in_the_stream(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     channel.confirm_select().await?;

@@ -8,9 +8,9 @@ use crate::suite::support::{Result, await_queue, config, open, version};
 cases! {
     a3_prefetch_bounds_what_a_consumer_gets_ahead_of_its_acks,
     a3_qos_is_for_the_consumers_that_are_still_to_come,
-    a3_a_consumers_own_prefetch_goes_before_the_channels,
+    a3_f38_a_consumers_own_prefetch_goes_before_the_channels,
     a3_without_a_word_the_prefetch_is_the_configurations,
-    a3_a_global_prefetch_is_for_the_whole_channel,
+    a3_f38_a_global_prefetch_is_for_the_whole_channel,
     a3_a_consumers_own_prefetch_does_not_lift_the_global_one,
 }
 
@@ -67,7 +67,7 @@ async fn a3_qos_is_for_the_consumers_that_are_still_to_come(context: Context) ->
     Ok(connection.close().await?)
 }
 
-async fn a3_a_consumers_own_prefetch_goes_before_the_channels(context: Context) -> Result {
+async fn a3_f38_a_consumers_own_prefetch_goes_before_the_channels(context: Context) -> Result {
     let connection = open(&context).await?;
     let (channel, queues) = filled(&context, &connection, 3).await?;
     channel.qos(3).await?;
@@ -92,7 +92,7 @@ async fn a3_without_a_word_the_prefetch_is_the_configurations(context: Context) 
     Ok(connection.close().await?)
 }
 
-async fn a3_a_global_prefetch_is_for_the_whole_channel(context: Context) -> Result {
+async fn a3_f38_a_global_prefetch_is_for_the_whole_channel(context: Context) -> Result {
     let connection = open(&context).await?;
     let (channel, queues) = filled(&context, &connection, 2).await?;
     channel.qos(Qos::new(6).global()).await?;

@@ -12,9 +12,9 @@ cases! {
     a9_an_exclusive_queue_goes_with_its_connection,
     a9_an_auto_deleted_queue_goes_with_its_last_consumer,
     a9_the_broker_makes_up_names,
-    a9_messages_of_a_queue_with_a_ttl_expire,
-    a9_a_queue_with_priorities_gives_the_higher_ones_first,
-    a9_arguments_reach_the_broker,
+    a9_f23_messages_of_a_queue_with_a_ttl_expire,
+    a9_f23_a_queue_with_priorities_gives_the_higher_ones_first,
+    a9_f23_arguments_reach_the_broker,
     a9_purge_says_how_many_messages_went,
     a9_delete_says_how_many_messages_went_and_may_be_repeated,
     a9_a_queue_is_not_deleted_if_it_has_consumers_and_has_to_be_unused,
@@ -25,7 +25,7 @@ cases! {
     c6_another_connections_exclusive_queue_is_405,
     c6_a_queue_with_an_exclusive_consumer_is_403,
     c9_a_rejected_message_is_dead_lettered_and_says_so,
-    overflowing_messages_are_dropped_from_the_head_or_refused,
+    f23_overflowing_messages_are_dropped_from_the_head_or_refused,
 }
 
 async fn a9_queues_are_durable_or_not_and_auto_deleted_or_not(context: Context) -> Result {
@@ -94,7 +94,7 @@ async fn a9_the_broker_makes_up_names(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a9_messages_of_a_queue_with_a_ttl_expire(context: Context) -> Result {
+async fn a9_f23_messages_of_a_queue_with_a_ttl_expire(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let (queue, dead) = (context.name("queue"), context.name("dead"));
@@ -122,7 +122,7 @@ async fn a9_messages_of_a_queue_with_a_ttl_expire(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a9_a_queue_with_priorities_gives_the_higher_ones_first(context: Context) -> Result {
+async fn a9_f23_a_queue_with_priorities_gives_the_higher_ones_first(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::server_named().max_priority(5)).await?.name;
@@ -138,7 +138,7 @@ async fn a9_a_queue_with_priorities_gives_the_higher_ones_first(context: Context
     Ok(connection.close().await?)
 }
 
-async fn a9_arguments_reach_the_broker(context: Context) -> Result {
+async fn a9_f23_arguments_reach_the_broker(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     let name = context.name("queue");
@@ -358,7 +358,7 @@ async fn c9_a_rejected_message_is_dead_lettered_and_says_so(context: Context) ->
     Ok(connection.close().await?)
 }
 
-async fn overflowing_messages_are_dropped_from_the_head_or_refused(context: Context) -> Result {
+async fn f23_overflowing_messages_are_dropped_from_the_head_or_refused(context: Context) -> Result {
     let connection = open(&context).await?;
     let channel = connection.channel().await?;
     for (overflow, kept) in [(Overflow::DropHead, ["2", "3"]), (Overflow::RejectPublish, ["1", "2"])] {

@@ -17,8 +17,8 @@ cases! {
     a6_reject_puts_back_or_drops_one,
     a11_recover_and_recover_async_deliver_again,
     a_tag_from_before_recover_is_406_by_hand_and_harmless_by_its_delivery,
-    acks_in_a_row_leave_as_one_and_none_is_acked_along,
-    acks_leave_before_a_publish_that_follows_them,
+    f36_acks_in_a_row_leave_as_one_and_none_is_acked_along,
+    f36_acks_leave_before_a_publish_that_follows_them,
     c11_an_ack_of_a_tag_that_is_settled_already_is_406,
     c11_an_ack_of_a_tag_that_never_was_is_406,
     settling_after_the_channel_has_closed_says_why,
@@ -208,7 +208,7 @@ async fn a_tag_from_before_recover_is_406_by_hand_and_harmless_by_its_delivery(c
     Ok(connection.close().await?)
 }
 
-async fn acks_in_a_row_leave_as_one_and_none_is_acked_along(context: Context) -> Result {
+async fn f36_acks_in_a_row_leave_as_one_and_none_is_acked_along(context: Context) -> Result {
     let recorder = Recorder::start(context.address())?;
     let connection = connect(named(&context, &recorder.uri())).await?;
     let channel = connection.channel().await?;
@@ -240,7 +240,7 @@ async fn acks_in_a_row_leave_as_one_and_none_is_acked_along(context: Context) ->
     Ok(connection.close().await?)
 }
 
-async fn acks_leave_before_a_publish_that_follows_them(context: Context) -> Result {
+async fn f36_acks_leave_before_a_publish_that_follows_them(context: Context) -> Result {
     let recorder = Recorder::start(context.address())?;
     let connection = connect(named(&context, &recorder.uri())).await?;
     let channel = connection.channel().await?;

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a1_small_writes_leave_at_once_unless_the_configuration_says_otherwise() {
+    fn a1_p31_small_writes_leave_at_once_unless_the_configuration_says_otherwise() {
         assert!(socket(TcpOptions::default()).tcp_nodelay().unwrap());
         let mut options = TcpOptions::default();
         options.nodelay = false;

@@ -243,7 +243,7 @@ fn a_call_after_an_idle_hour_has_its_whole_deadline() {
 }
 
 #[test]
-fn a_connect_that_is_given_up_leaves_nothing_behind() {
+fn p29_a_connect_that_is_given_up_leaves_nothing_behind() {
     let world = World::new(10);
     let wire = world.wire(Peer::default().mute(&["connection.open"]), Manners::Good);
     {
@@ -359,7 +359,7 @@ fn a_large_message_comes_and_goes_whole() {
 }
 
 #[test]
-fn the_time_of_the_runtime_is_the_only_time() {
+fn f5_the_time_of_the_runtime_is_the_only_time() {
     let world = World::new(15);
     let runtime = world.runtime();
     let before = runtime.now();

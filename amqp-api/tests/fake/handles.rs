@@ -83,7 +83,7 @@ fn the_documented_session_compiles_and_runs() {
 }
 
 #[test]
-fn a_reply_never_goes_to_the_caller_after_the_one_that_gave_up() {
+fn p12_a_reply_never_goes_to_the_caller_after_the_one_that_gave_up() {
     for seed in 0..50 {
         let world = World::new(seed);
         let (connection, wire) = world.connect_to(Peer::default(), Manners::Bad, Config::default());
@@ -100,7 +100,7 @@ fn a_reply_never_goes_to_the_caller_after_the_one_that_gave_up() {
 }
 
 #[test]
-fn a_call_that_timed_out_does_not_shift_the_next_reply() {
+fn p10_a_call_that_timed_out_does_not_shift_the_next_reply() {
     let world = World::new(2);
     let peer = Peer::default().mute(&["queue.declare"]);
     let (connection, wire) = world.connect_to(peer, Manners::Good, Config::default());
@@ -117,7 +117,7 @@ fn a_call_that_timed_out_does_not_shift_the_next_reply() {
 }
 
 #[test]
-fn a_hundred_declares_at_once_on_one_channel_succeed() {
+fn c8_p13_a_hundred_declares_at_once_on_one_channel_succeed() {
     let world = World::new(3);
     let (connection, _wire) = world.connect_to(Peer::default(), Manners::Bad, Config::default());
     let channel = world.block_on(connection.channel()).unwrap();
@@ -193,7 +193,7 @@ fn an_unsettled_delivery_goes_back_when_it_is_dropped() {
 }
 
 #[test]
-fn acks_in_a_row_leave_as_one() {
+fn f36_acks_in_a_row_leave_as_one() {
     let world = World::new(7);
     let peer = Peer { greeting: 50, ..Peer::default() };
     let (connection, wire) = world.connect_to(peer, Manners::Good, Config::default());
@@ -221,7 +221,7 @@ fn a_delivery_without_acks_needs_no_settlement() {
 }
 
 #[test]
-fn c13_the_last_handle_closes_the_connection() {
+fn c13_p29_the_last_handle_closes_the_connection() {
     type Keep = fn(&World, &Connection) -> Box<dyn std::any::Any>;
     let keepers: [(&str, bool, Keep); 6] = [
         ("a channel", true, |world, connection| Box::new(world.block_on(connection.channel()).unwrap())),
@@ -262,7 +262,7 @@ fn c13_the_last_handle_closes_the_connection() {
 }
 
 #[test]
-fn a_dropped_channel_is_closed_and_its_number_used_again() {
+fn f20_p28_a_dropped_channel_is_closed_and_its_number_used_again() {
     let world = World::new(10);
     let (connection, wire) = world.connect(Config::default().channel_max(20));
     for _ in 0..500 {
@@ -341,7 +341,7 @@ fn a19_returned_messages_come_in_a_stream() {
 }
 
 #[test]
-fn late_dropped_and_unread_confirms_hold_nothing_up() {
+fn p6_p7_p8_late_dropped_and_unread_confirms_hold_nothing_up() {
     let world = World::new(13);
     let peer = Peer { hold_confirms: true, ..Peer::default() };
     let (connection, wire) = world.connect_to(peer, Manners::Bad, Config::default());
@@ -432,7 +432,7 @@ fn f12_publishers_wait_while_the_broker_blocks_and_say_so_when_they_give_up() {
 }
 
 #[test]
-fn names_that_are_too_long_are_errors_and_nothing_is_sent_for_them() {
+fn p40_p41_names_that_are_too_long_are_errors_and_nothing_is_sent_for_them() {
     let world = World::new(15);
     let (connection, wire) = world.connect(Config::default());
     let channel = world.block_on(connection.channel()).unwrap();
@@ -509,7 +509,7 @@ fn a2_a_closed_channel_says_so_and_never_hangs() {
 }
 
 #[test]
-fn c17_a_channel_closed_by_the_broker_wakes_all_that_waits_on_it_and_says_why() {
+fn c17_f24_a_channel_closed_by_the_broker_wakes_all_that_waits_on_it_and_says_why() {
     let world = World::new(18);
     let peer = Peer::default().mute(&["queue.declare"]);
     let (connection, _wire) = world.connect_to(peer, Manners::Bad, Config::default());

@@ -138,7 +138,7 @@ fn f18_a_connect_that_is_given_up_in_the_handshake_of_tls_leaves_nothing_behind(
 }
 
 #[test]
-fn f18_the_certificate_is_for_the_host_or_for_the_name_that_was_set() {
+fn f18_p45_the_certificate_is_for_the_host_or_for_the_name_that_was_set() {
     let authority = Authority::new();
     let world = World::new(5);
     let wire = broker(&world, Peer::default(), Manners::Bad, authority.server("other.example"));
@@ -156,7 +156,7 @@ fn f18_the_certificate_is_for_the_host_or_for_the_name_that_was_set() {
 }
 
 #[test]
-fn f18_an_authority_that_is_not_trusted_is_refused_unless_that_was_allowed_by_its_dangerous_name() {
+fn f18_p45_an_authority_that_is_not_trusted_is_refused_unless_that_was_allowed_by_its_dangerous_name() {
     let (authority, stranger) = (Authority::new(), Authority::called("a stranger"));
     // Also if it bears the name of one that is.
     for impostor in [&stranger, &Authority::new()] {

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn r10_debug_never_shows_a_key() {
+    fn r10_p47_debug_never_shows_a_key() {
         let options = TlsOptions::default().client_certificate_bytes("certificate", "hush");
         assert!(!format!("{options:?} {options:#?}").contains("hush"));
         assert!(format!("{options:?}").contains("4 bytes"));

@@ -56,7 +56,7 @@ fn c8_a_hundred_parallel_declares_get_their_own_answers() {
 }
 
 #[test]
-fn pitfall_an_rpc_that_timed_out_shifts_every_later_reply() {
+fn p10_an_rpc_that_timed_out_shifts_every_later_reply() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let late = peer.declare(channel, "late");
@@ -70,7 +70,7 @@ fn pitfall_an_rpc_that_timed_out_shifts_every_later_reply() {
 }
 
 #[test]
-fn pitfall_dropping_a_call_shifts_every_later_reply() {
+fn p12_dropping_a_call_shifts_every_later_reply() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let dropped = peer.declare(channel, "dropped");
@@ -551,7 +551,7 @@ fn a_consumer_that_the_broker_cancelled_meanwhile_is_no_surprise_to_cancel_ok() 
 }
 
 #[test]
-fn a_method_over_the_frame_limit_is_refused_before_a_byte_is_queued() {
+fn p41_a_method_over_the_frame_limit_is_refused_before_a_byte_is_queued() {
     let tune = amqp_proto::method::connection::Tune { frame_max: 4096, ..crate::peer::TUNE };
     let mut peer = Peer::open_with(quiet(), tune);
     let channel = peer.channel();

@@ -273,7 +273,7 @@ fn what_comes_after_our_close_is_ignored_whatever_it_is() {
 }
 
 #[test]
-fn pitfall_an_end_of_the_stream_leaves_calls_waiting() {
+fn p9_p14_an_end_of_the_stream_leaves_calls_waiting() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let request = peer.declare(channel, "q");
@@ -313,7 +313,7 @@ fn a2_the_second_close_of_a_channel_and_any_use_after_it_are_errors() {
 }
 
 #[test]
-fn c17_a_channel_closed_by_the_broker_wakes_all_that_wait_and_says_why() {
+fn c17_f24_a_channel_closed_by_the_broker_wakes_all_that_wait_and_says_why() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let other = peer.channel();
@@ -499,7 +499,7 @@ fn a_channel_that_waits_for_a_number_is_told_when_the_connection_ends() {
 }
 
 #[test]
-fn all_65535_channels_can_be_opened() {
+fn c18_p28_all_65535_channels_can_be_opened() {
     let mut peer = Peer::open_with(quiet().channel_max(0), connection::Tune { channel_max: 0, ..TUNE });
     for _ in 0..u16::MAX {
         peer.connection.open_channel().unwrap();
@@ -516,7 +516,7 @@ fn size(connection: &Connection) -> usize {
 }
 
 #[test]
-fn c18_pitfall_channels_leak() {
+fn c18_p28_channels_leak() {
     let mut peer = Peer::open();
     let cycle = |peer: &mut Peer, kind: u32| {
         let (id, opened) = peer.connection.open_channel().unwrap();

@@ -54,7 +54,7 @@ fn headers(table: &FieldTable) -> Properties {
 }
 
 #[test]
-fn pitfall_multiple_is_ignored() {
+fn p4_multiple_is_ignored() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let ids: Vec<ConfirmId> = (0..9).map(|_| peer.publish_confirmed(channel, "q", false)).collect();
@@ -92,7 +92,7 @@ fn pitfall_multiple_is_ignored() {
 }
 
 #[test]
-fn pitfall_a_confirm_that_comes_before_anybody_asked_is_lost() {
+fn p8_a_confirm_that_comes_before_anybody_asked_is_lost() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     peer.events.clear();
@@ -109,7 +109,7 @@ fn pitfall_a_confirm_that_comes_before_anybody_asked_is_lost() {
 }
 
 #[test]
-fn pitfall_an_unread_confirm_blocks_the_reader() {
+fn p6_an_unread_confirm_blocks_the_reader() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let ids: Vec<ConfirmId> = (0..10_000).map(|_| peer.publish_confirmed(channel, "q", false)).collect();
@@ -122,7 +122,7 @@ fn pitfall_an_unread_confirm_blocks_the_reader() {
 }
 
 #[test]
-fn pitfall_giving_up_on_a_publish_shifts_all_later_confirms() {
+fn p7_giving_up_on_a_publish_shifts_all_later_confirms() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let [before, gone, after] = [(); 3].map(|()| peer.publish_confirmed(channel, "q", false));
@@ -186,7 +186,7 @@ fn n13_a_publish_to_a_missing_exchange_leaves_it_and_the_next_unknown() {
 }
 
 #[test]
-fn pitfall_a_lost_connection_is_reported_as_a_nack() {
+fn p5_a_lost_connection_is_reported_as_a_nack() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let ids = [(); 3].map(|()| peer.publish_confirmed(channel, "q", false));
@@ -259,7 +259,7 @@ fn c5_a_returned_message_is_the_outcome_when_its_ack_comes() {
 }
 
 #[test]
-fn pitfall_a_return_is_pinned_on_the_wrong_publish_after_ack_multiple() {
+fn p3_a_return_is_pinned_on_the_wrong_publish_after_ack_multiple() {
     let mut peer = Peer::open();
     let channel = peer.confirm_channel();
     let none = Properties::new();

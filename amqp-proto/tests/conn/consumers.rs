@@ -307,7 +307,7 @@ fn publish_then_ack_keeps_its_order() {
 }
 
 #[test]
-fn acks_of_a_transaction_leave_one_by_one() {
+fn f32_acks_of_a_transaction_leave_one_by_one() {
     let (mut peer, channel, deliveries) = delivered(2);
     peer.connection.request(channel, tx::Select {}, None).unwrap();
     peer.sent();
@@ -368,7 +368,7 @@ fn raw_settlements_are_counted_where_their_tags_are_known() {
 }
 
 #[test]
-fn pitfall_stale_acks_settle_other_messages() {
+fn p22_stale_acks_settle_other_messages() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let consumer = peer.consumer(channel, &consume("c"));
@@ -567,7 +567,7 @@ fn an_event_comes_only_for_a_consumer_that_was_found_empty() {
 }
 
 #[test]
-fn c16_a12_pitfall_cancel_from_the_server_ends_the_stream_without_a_reason() {
+fn c16_a12_p33_cancel_from_the_server_ends_the_stream_without_a_reason() {
     for nowait in [true, false] {
         let mut peer = Peer::open();
         let channel = peer.channel();
@@ -663,14 +663,14 @@ fn late_deliveries_are_put_back(end: impl Fn(&mut Peer, amqp_proto::conn::Consum
 }
 
 #[test]
-fn pitfall_a_delivery_after_a_cancel_by_the_broker_cuts_the_connection() {
+fn p33_a_delivery_after_a_cancel_by_the_broker_cuts_the_connection() {
     late_deliveries_are_put_back(|peer, _, tag| {
         peer.send(1, basic::Cancel { consumer_tag: short(tag), nowait: true });
     });
 }
 
 #[test]
-fn pitfall_a_delivery_that_cancel_ok_has_overtaken_cuts_the_connection() {
+fn p33_a_delivery_that_cancel_ok_has_overtaken_cuts_the_connection() {
     late_deliveries_are_put_back(|peer, consumer, tag| {
         let cancel = peer.connection.cancel(consumer, None).unwrap();
         peer.sent();
@@ -680,7 +680,7 @@ fn pitfall_a_delivery_that_cancel_ok_has_overtaken_cuts_the_connection() {
 }
 
 #[test]
-fn pitfall_a_consumer_that_was_cancelled_before_it_started_is_kept_for_ever() {
+fn p35_a_consumer_that_was_cancelled_before_it_started_is_kept_for_ever() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let consume = peer.connection.consume(channel, &consume("c"), None).unwrap();
@@ -693,7 +693,7 @@ fn pitfall_a_consumer_that_was_cancelled_before_it_started_is_kept_for_ever() {
 }
 
 #[test]
-fn a16_pitfall_the_broker_closes_the_channel_and_nobody_says_so() {
+fn a16_p37_the_broker_closes_the_channel_and_nobody_says_so() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     let consumers = [peer.consumer(channel, &consume("manual")), peer.consumer(channel, &consume_no_ack("free"))];
@@ -729,7 +729,7 @@ fn a_close_of_ones_own_ends_the_stream_without_an_error() {
 }
 
 #[test]
-fn pitfall_a_dropped_consumer_keeps_what_it_had_buffered() {
+fn p35_a_dropped_consumer_keeps_what_it_had_buffered() {
     let mut peer = Peer::open_with(quiet().max_body_size(10), TUNE);
     let channel = peer.channel();
     let consumer = peer.consumer(channel, &consume("c"));
@@ -779,7 +779,7 @@ fn f35_what_counts_is_all_that_a_delivery_holds_not_its_body_alone() {
 }
 
 #[test]
-fn f35_pitfall_unbounded_queues_grow_until_the_process_dies() {
+fn f35_p35_unbounded_queues_grow_until_the_process_dies() {
     for consume in [consume_no_ack("c"), Consume { prefetch: Some(0), ..consume("c") }] {
         let (mut peer, channel, consumer) = paused(&consume);
         (4..=9).for_each(|tag| peer.deliver(1, "c", tag, &[0; 4000]));

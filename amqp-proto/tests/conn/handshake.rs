@@ -170,7 +170,7 @@ fn tuning_below_what_the_protocol_allows_is_refused() {
 }
 
 #[test]
-fn pitfall_connect_hangs_on_a_peer_that_goes_silent_in_negotiation() {
+fn p15_connect_hangs_on_a_peer_that_goes_silent_in_negotiation() {
     let silent = |mut peer: Peer, state: &str| {
         let start = peer.elapsed();
         peer.advance(seconds(10).checked_sub(start + std::time::Duration::from_millis(1)).unwrap());
@@ -290,7 +290,7 @@ fn a_failed_socket_is_told_in_the_systems_words() {
 }
 
 #[test]
-fn pitfall_connect_hangs_when_the_broker_rejects_open() {
+fn p15_connect_hangs_when_the_broker_rejects_open() {
     let mut peer = await_open_ok();
     peer.close(530, "NOT_ALLOWED - vhost orders not found");
     let error = failed(&mut peer, &["0 connection.close-ok"]);
@@ -403,7 +403,7 @@ fn nothing_can_be_asked_before_the_handshake_is_done() {
 }
 
 #[test]
-fn the_handshake_is_the_same_byte_by_byte() {
+fn f5_the_handshake_is_the_same_byte_by_byte() {
     let mut bytes = Vec::new();
     let start = connection::Start {
         version_minor: 9,

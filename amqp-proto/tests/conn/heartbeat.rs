@@ -99,7 +99,7 @@ fn what_is_queued_and_not_written_does_not_count() {
 }
 
 #[test]
-fn pitfall_heartbeats_pile_up_while_the_peer_does_not_read() {
+fn p16_heartbeats_pile_up_while_the_peer_does_not_read() {
     let mut peer = beating(2);
     peer.stalled = true;
     for _ in 0..1000 {
@@ -111,7 +111,7 @@ fn pitfall_heartbeats_pile_up_while_the_peer_does_not_read() {
 }
 
 #[test]
-fn pitfall_a_heartbeat_of_1_spins() {
+fn p18_a_heartbeat_of_1_spins() {
     let mut peer = beating(1);
     let mut beats = 0;
     for _ in 0..60 {

@@ -205,7 +205,7 @@ fn methods_that_only_a_client_sends_are_unexpected() {
 // ---- channels --------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_frame_for_a_channel_that_is_not_open_is_a_channel_error() {
+fn p40_a_frame_for_a_channel_that_is_not_open_is_a_channel_error() {
     let frames: [fn(&mut Peer, u16); 5] = [
         |peer, number| peer.send(number, queue::DeclareOk::default()),
         |peer, number| peer.send(number, deliver("c", 1)),
@@ -337,7 +337,7 @@ fn a_message_for_a_get_that_nobody_made_is_unexpected() {
 }
 
 #[test]
-fn nothing_is_allocated_on_the_word_of_a_body_size() {
+fn p39_f3_nothing_is_allocated_on_the_word_of_a_body_size() {
     for size in [1 << 40, i64::MAX as u64, u64::MAX] {
         let mut peer = Peer::open_with(quiet().max_body_size(u64::MAX), TUNE);
         let channel = peer.channel();

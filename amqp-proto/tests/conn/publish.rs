@@ -47,7 +47,7 @@ fn a8_a_publish_is_these_bytes() {
 }
 
 #[test]
-fn a17_pitfall_body_chunks_of_frame_max_instead_of_frame_max_minus_8() {
+fn a17_p42_body_chunks_of_frame_max_instead_of_frame_max_minus_8() {
     for frame_max in [4096u32, 8192, 131_072, 0] {
         let chunk = if frame_max == 0 { 131_064 } else { frame_max as usize - 8 };
         let mut peer = Peer::open_with(quiet().frame_max(frame_max), connection::Tune { frame_max, ..TUNE });
@@ -69,7 +69,7 @@ fn a17_pitfall_body_chunks_of_frame_max_instead_of_frame_max_minus_8() {
 }
 
 #[test]
-fn a_header_over_the_frame_limit_is_an_error_and_not_a_byte_leaves() {
+fn p41_a_header_over_the_frame_limit_is_an_error_and_not_a_byte_leaves() {
     let mut peer = Peer::open_with(quiet(), connection::Tune { frame_max: 4096, ..TUNE });
     let channel = peer.confirm_channel();
     let filled = |size: usize| {
@@ -117,7 +117,7 @@ fn f30_what_waits_to_be_written_is_bounded() {
 }
 
 #[test]
-fn f12_pitfall_blocked_connections_publish_forever_with_no_way_to_know() {
+fn f12_p27_blocked_connections_publish_forever_with_no_way_to_know() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     peer.events.clear();

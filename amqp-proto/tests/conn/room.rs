@@ -196,7 +196,7 @@ fn channel_flow_moves_those_who_wait_out_of_the_way() {
 }
 
 #[test]
-fn pitfall_those_who_give_up_while_the_broker_is_blocked_pile_up() {
+fn p27_those_who_give_up_while_the_broker_is_blocked_pile_up() {
     let mut peer = Peer::open();
     let channel = peer.channel();
     peer.send(0, connection::Blocked { reason: short("low on memory") });

@@ -107,7 +107,7 @@ fn every_method_that_waits_is_walked() {
 }
 
 #[test]
-fn f31_a_future_may_be_dropped_wherever_it_waits() {
+fn f31_p12_a_future_may_be_dropped_wherever_it_waits() {
     for seed in 0..4 {
         for walk in list::walks() {
             let mut steps = 0;
@@ -149,7 +149,7 @@ fn drop_after(walk: &Walk, steps: usize, seed: u64) -> bool {
 }
 
 #[test]
-fn a_reply_to_a_dropped_future_is_never_given_to_the_same_method_called_again() {
+fn p12_a_reply_to_a_dropped_future_is_never_given_to_the_same_method_called_again() {
     for walk in list::walks().into_iter().filter(|walk| walk.ends == Ends::Nothing && !walk.full) {
         let Some((last, replies)) = replies(&walk) else { continue };
         let mut scene = Scene::new(7);
