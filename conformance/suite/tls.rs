@@ -19,14 +19,14 @@ use crate::suite::support::{Result, assert_connection_closed, config, named};
 
 cases! {
     a1_tls_is_spoken_where_the_uri_says_so,
-    a1_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name,
+    a1_p45_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name,
     a1_clear_text_to_a_port_of_tls_is_an_error_that_says_so,
     c1_a_refused_certificate_is_an_error_and_not_tried_again,
     f9_a_server_that_is_silent_in_the_handshake_of_tls_is_given_up,
     f16_external_takes_the_name_from_the_client_certificate,
-    f18_a_certificate_for_another_host_is_refused_unless_that_name_was_set,
+    f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set,
     f18_a_certificate_out_of_its_time_is_refused,
-    f18_a_certificate_by_an_unknown_authority_is_refused,
+    f18_p45_a_certificate_by_an_unknown_authority_is_refused,
     f18_a_missing_or_strange_client_certificate_is_told,
     f18_a_port_in_clear_is_told_apart,
     f18_sixteen_megabytes_pass_both_ways,
@@ -109,7 +109,7 @@ async fn a1_tls_is_spoken_where_the_uri_says_so(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a1_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name(context: Context) -> Result {
+async fn a1_p45_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name(context: Context) -> Result {
     let secure = Secure::new(&context)?;
     let stranger = Authority::new("a stranger")?;
     let strange = TlsOptions::default().ca_bytes(stranger.certificate());
@@ -187,7 +187,7 @@ async fn f16_external_takes_the_name_from_the_client_certificate(context: Contex
     Ok(())
 }
 
-async fn f18_a_certificate_for_another_host_is_refused_unless_that_name_was_set(context: Context) -> Result {
+async fn f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set(context: Context) -> Result {
     let authority = Authority::new(context.case())?;
     let identity = authority.identity(&["broker.example"])?;
     let secure = Secure::with(&context, authority, &identity)?;
@@ -214,7 +214,7 @@ async fn f18_a_certificate_out_of_its_time_is_refused(context: Context) -> Resul
     Ok(())
 }
 
-async fn f18_a_certificate_by_an_unknown_authority_is_refused(context: Context) -> Result {
+async fn f18_p45_a_certificate_by_an_unknown_authority_is_refused(context: Context) -> Result {
     let secure = Secure::new(&context)?;
     // Also by one who bears the same name as ours.
     for name in ["a stranger", context.case()] {

@@ -102,9 +102,7 @@ impl Stream {
                     more = false;
                     self.phase = if self.phase == Phase::Handshake { Phase::Open } else { self.phase };
                     self.established.store(true, Ordering::Relaxed);
-                    if let Some(writer) = self.writer.take() {
-                        writer.wake();
-                    }
+                    self.writer.take().into_iter().for_each(Waker::wake);
                 }
                 Ok(_) => more = false,
                 Err(error) => {
@@ -127,6 +125,7 @@ impl Stream {
         if let Ok(ConnectionState::EncodeTlsData(mut alert)) = status.state {
             append(&mut self.outgoing, RECORD_OVERHEAD, |room| Ok(alert.encode(room)?));
         }
+        self.writer.take().into_iter().for_each(Waker::wake);
     }
 
     /// Reads from below. `false`: that has ended.
