@@ -19,8 +19,8 @@ handles! {
     ///
     /// | what | default | [`Config`](crate::Config) |
     /// |---|---|---|
-    /// | connecting a socket | 30 s | [`connect_timeout`](crate::Config::connect_timeout) |
-    /// | the handshake as a whole | 10 s | [`handshake_timeout`](crate::Config::handshake_timeout) |
+    /// | finding the addresses of a host, connecting to each of them | 30 s | [`connect_timeout`](crate::Config::connect_timeout) |
+    /// | the handshake as a whole, that of TLS included | 10 s | [`handshake_timeout`](crate::Config::handshake_timeout) |
     /// | the reply to a call | 30 s | [`call_timeout`](crate::Config::call_timeout) |
     /// | the [`Confirm`] of a publish | 60 s | [`confirm_timeout`](crate::Config::confirm_timeout) |
     /// | room to publish | 30 s | [`room_timeout`](crate::Config::room_timeout) |

@@ -90,7 +90,7 @@ pub enum TimeoutReason {
     Connect,
     /// The peer went silent in this state of the handshake.
     Handshake {
-        /// The state's name: `AwaitStart`, `AwaitTune`, `AwaitOpenOk` …
+        /// The state's name: `TlsHandshake`, `AwaitStart`, `AwaitTune`, `AwaitOpenOk` …
         state: &'static str,
     },
     /// A call got no reply.

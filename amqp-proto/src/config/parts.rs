@@ -106,7 +106,7 @@ impl Default for Heartbeat {
 pub struct Timeouts {
     /// Finding the addresses of a host, and connecting a socket to each of them: this long every time. Default: 30 s.
     pub connect: Duration,
-    /// The whole handshake, from the protocol header to open-ok. Default: 10 s.
+    /// The whole handshake, that of TLS included, until open-ok. Default: 10 s.
     pub handshake: Duration,
     /// A call's reply, that of `queue.declare` for example. Default: 30 s.
     pub call: Duration,
