@@ -1,17 +1,20 @@
 //! A stream of deliveries.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use amqp_proto::conn::{ConsumerId, Next};
+use amqp_proto::conn::{ConsumerId, Next, NextBatch};
 use amqp_proto::error::Error;
 use futures_core::Stream;
 
+use crate::batch::Batch;
 use crate::call::{Call, Keep, done};
 use crate::channel::Channel;
 use crate::delivery::Delivery;
+use crate::elapsed::{Elapsed, timer, within};
 use crate::shared::{IN_A_ROW, Touch};
 
 /// A consumer: a stream of [`Delivery`], from [`Channel::consume`].
@@ -34,11 +37,17 @@ pub struct Consumer {
 
 impl Consumer {
     pub(crate) fn new(channel: Channel, id: ConsumerId) -> Self {
-        let tag = channel.shared().visit(Touch::Nothing, |state| state.conn.consumer_tag(id).into());
-        Self { channel, id, tag, in_a_row: 0 }
+        let mut consumer = Self { channel, id, tag: Box::default(), in_a_row: 0 };
+        consumer.learn_tag();
+        consumer
     }
 
-    /// Its tag, unique on its channel.
+    fn learn_tag(&mut self) {
+        let id = self.id;
+        self.tag = self.channel.shared().visit(Touch::Nothing, |state| state.conn.consumer_tag(id).into());
+    }
+
+    /// Its tag, unique on its channel. [`set_prefetch`](Self::set_prefetch) changes it.
     #[must_use]
     pub fn tag(&self) -> &str {
         &self.tag
@@ -77,6 +86,138 @@ impl Consumer {
         }
     }
 
+    /// The next delivery, as [`next`](Self::next), if it comes in time.
+    ///
+    /// ```no_run
+    /// # async fn example(mut consumer: amqp_api::Consumer) -> Result<(), amqp_api::Error> {
+    /// use std::time::Duration;
+    ///
+    /// # use amqp_api::Elapsed;
+    ///
+    /// loop {
+    ///     match consumer.recv_timeout(Duration::from_secs(1)).await {
+    ///         Ok(Some(delivery)) => delivery?.ack()?,
+    ///         Ok(None) => break, // it was cancelled
+    ///         Err(Elapsed) => println!("nothing to do"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time; within the result, see [`Consumer`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped, nor by a time-out.
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<Delivery, Error>>, Elapsed> {
+        let channel = self.channel.clone();
+        within(channel.shared(), timeout, |cx| self.poll(cx)).await
+    }
+
+    /// The next deliveries together: at most `max`, and those that have come when `timeout` has passed since there was the
+    /// first. For that one it waits without a deadline; `None` when there will be none.
+    ///
+    /// ```no_run
+    /// # async fn example(mut consumer: amqp_api::Consumer) -> Result<(), amqp_api::Error> {
+    /// use std::time::Duration;
+    ///
+    /// while let Some(batch) = consumer.next_batch(100, Duration::from_millis(50)).await {
+    ///     let batch = batch?;
+    ///     for delivery in &batch {
+    ///         println!("{:?}", delivery.body());
+    ///     }
+    ///     batch.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It does not wait for more than can come: the prefetch bounds a batch too, so choose it for as many batches as are to
+    /// be under way. Without acks a batch is complete when [`Limits::receive_buffer`](crate::Limits) is full.
+    ///
+    /// # Errors
+    ///
+    /// See [`Consumer`]. What came before the error is given out before it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped: deliveries stay in the consumer until the batch is complete.
+    pub async fn next_batch(&mut self, max: usize, timeout: Duration) -> Option<Result<Batch, Error>> {
+        let mut limit: Option<Call<()>> = None;
+        let mut over = timeout.is_zero();
+        poll_fn(|cx| {
+            if self.gives_way(cx) {
+                return Poll::Pending;
+            }
+            loop {
+                match self.poll_batch(cx, max, over) {
+                    NextBatch::Deliveries(deliveries) => {
+                        return Poll::Ready(Some(Ok(Batch::new(deliveries, self.channel.shared()))));
+                    }
+                    NextBatch::Bad(error) => return Poll::Ready(Some(Err(error))),
+                    NextBatch::Pending { some } => {
+                        self.in_a_row = 0;
+                        if !some {
+                            return Poll::Pending;
+                        }
+                        let limit = limit.get_or_insert_with(|| timer(self.channel.shared(), timeout));
+                        if Pin::new(limit).poll(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                        over = true;
+                    }
+                    _ => return Poll::Ready(None),
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll_batch(&self, cx: &mut Context<'_>, max: usize, now: bool) -> NextBatch {
+        let id = self.id;
+        self.channel.shared().visit(Touch::Deliveries, |state| {
+            let next = state.conn.next_batch(id, max, now);
+            if matches!(next, NextBatch::Pending { .. }) {
+                let old = state.consumers.set(id.index(), cx.waker());
+                state.discard(old);
+            }
+            next
+        })
+    }
+
+    /// Changes how many deliveries the broker sends ahead of their acks, 0 for any number. Nothing is lost or comes twice:
+    /// what is unsettled, and what was received and not read, stays, and the order too.
+    ///
+    /// The protocol cannot change the prefetch of a running consumer (by [`Qos::global`](crate::Qos::global) that of a
+    /// channel, which RabbitMQ has deprecated). So it consumes anew with the same options. Therefore:
+    ///
+    /// - Its [`tag`](Self::tag) changes. Deliveries name the tag by which they came; [`Channel::cancel`] knows its first one
+    ///   too.
+    /// - What is unsettled already does not count against the new prefetch.
+    /// - What is under way from a quorum queue meanwhile may come later, and marked as redelivered.
+    /// - Another consumer may get the place of the active one at a queue with a single active consumer.
+    /// - An exclusive consumer is cancelled first, and its queue goes if it is auto-deleted.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`], and those of [`Channel::consume`]; if it was started without acks, or without its queue's
+    /// name, or has been cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// The change has been asked for when this returns; dropping the call does not stop it.
+    pub fn set_prefetch(&mut self, prefetch: u16) -> Call<()> {
+        let id = self.id;
+        let call = Call::start(Keep::Channel(self.channel.clone()), done, |conn| {
+            conn.set_prefetch(id, prefetch, None).map(Some)
+        });
+        self.learn_tag();
+        call
+    }
+
     /// Cancels it: the broker delivers nothing more, and the stream ends after what has been received.
     ///
     /// # Errors
@@ -87,13 +228,32 @@ impl Consumer {
         Call::start(Keep::Channel(self.channel.clone()), done, |conn| conn.cancel(id, None).map(Some))
     }
 
+    /// Cancels it and wants no answer: the stream ends at once, after what has been received. What is still on its way is
+    /// put back, or, without acks, lost.
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn cancel_nowait(&self) -> Result<(), Error> {
+        let id = self.id;
+        self.channel.shared().visit(Touch::All, |state| state.conn.cancel_nowait(id))
+    }
+
+    /// A stream that is always ready would keep its task from everything else.
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, Error>>> {
+    fn gives_way(&mut self, cx: &Context<'_>) -> bool {
         self.in_a_row += 1;
-        if self.in_a_row > IN_A_ROW {
-            // A stream that is always ready would keep its task from everything else.
+        let gives_way = self.in_a_row > IN_A_ROW;
+        if gives_way {
             self.in_a_row = 0;
             cx.waker().wake_by_ref();
+        }
+        gives_way
+    }
+
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, Error>>> {
+        if self.gives_way(cx) {
             return Poll::Pending;
         }
         let id = self.id;

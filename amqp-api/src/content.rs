@@ -6,6 +6,7 @@ use std::fmt;
 use amqp_proto::conn::{self, Body, DeliveryTag};
 use amqp_proto::error::{CodecError, Error, ErrorKind, ProtocolError};
 use amqp_proto::method::PropertiesRef;
+use amqp_proto::wire::ValueRef;
 use bytes::Bytes;
 
 use crate::codec::{self, Decode};
@@ -66,6 +67,16 @@ impl Content {
     #[must_use]
     pub fn message_count(&self) -> Option<u32> {
         self.received.message_count()
+    }
+
+    /// For a message from a stream: its number there, by which a later consumer can go on; see
+    /// [`StreamOffset`](crate::StreamOffset).
+    #[must_use]
+    pub fn stream_offset(&self) -> Option<u64> {
+        match self.received.properties().ok()?.headers?.get("x-stream-offset")? {
+            ValueRef::I64(offset) => u64::try_from(offset).ok(),
+            _ => None,
+        }
     }
 
     /// Its properties, decoded now.

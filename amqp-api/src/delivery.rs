@@ -97,6 +97,11 @@ impl Delivery {
         self.acker.reject(requeue)
     }
 
+    /// Hands over its settlement: its tag, if it is to be settled. Dropping it does nothing from now on.
+    pub(crate) fn disarm(&mut self) -> Option<DeliveryTag> {
+        std::mem::take(&mut self.acker.open).then_some(self.acker.tag)
+    }
+
     /// Answers it: publishes a message to the queue that it names in its property `reply_to`, with its
     /// `correlation_id`, if it has one. What is published on [direct reply-to](https://www.rabbitmq.com/docs/direct-reply-to)
     /// is answered in the same way.

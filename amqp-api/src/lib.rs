@@ -9,8 +9,9 @@
 //! | `body_writer` | a message that is too large for memory, on its way out |
 //! | `connect`, `resolver` | what a connection is made with |
 //! | `call`, `confirm` | answers that are still to come |
-//! | `message`, `delivery`, `content`, `codec` | what goes out, what comes in, and as what it is read |
+//! | `message`, `delivery`, `batch`, `content`, `codec` | what goes out, what comes in, and as what it is read |
 //! | `options` | how things are asked for |
+//! | `elapsed` | waiting no longer than a given time |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
 //! | [`driver`] | the one driver, over two traits that an adapter implements |
 //!
@@ -18,6 +19,7 @@
 //! [`conn::Connection`](proto::conn::Connection) under one mutex; a handle's method locks it, changes it, and leaves;
 //! the driver carries bytes between it and a transport.
 
+mod batch;
 mod body_writer;
 mod call;
 mod channel;
@@ -29,6 +31,7 @@ mod consumer;
 mod content;
 mod delivery;
 pub mod driver;
+mod elapsed;
 mod link;
 mod message;
 mod options;
@@ -50,6 +53,7 @@ pub use amqp_proto::sasl::{Credentials, Mechanism};
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
+pub use self::batch::Batch;
 pub use self::body_writer::BodyWriter;
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
@@ -62,9 +66,11 @@ pub use self::connection::Connection;
 pub use self::consumer::Consumer;
 pub use self::content::Content;
 pub use self::delivery::{Acker, Delivery};
+pub use self::elapsed::Elapsed;
 pub use self::message::Message;
 pub use self::options::{
-    Binding, Consume, Exchange, ExchangeDelete, Get, LeaderLocator, Overflow, Qos, Queue, QueueDelete, QueuePurge,
+    Binding, Cancel, Consume, DeadLetterStrategy, Exchange, ExchangeDelete, Get, LeaderLocator, Overflow, Qos, Queue,
+    QueueDelete, QueueMode, QueuePurge, StreamOffset,
 };
 pub use self::publisher::Publisher;
 pub use self::resolver::Resolve;

@@ -156,6 +156,12 @@ impl<'a> Message<'a> {
         self.set(|properties| properties.insert_header(key, value))
     }
 
+    /// `x-stream-filter-value`: what consumers of a stream filter by; see
+    /// [`Consume::stream_filter`](crate::Consume::stream_filter).
+    pub fn stream_filter_value(self, value: impl AsRef<str>) -> Self {
+        self.header("x-stream-filter-value", value.as_ref())
+    }
+
     /// Sets all headers.
     pub fn headers(self, headers: &FieldTable) -> Self {
         self.set(|properties| properties.set_headers(headers))

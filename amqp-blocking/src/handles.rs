@@ -1,20 +1,20 @@
 //! The handles: amqp-api's, whose futures are waited for by the thread that calls. The macro makes them from the list in
 //! `methods.rs`; below it stands what is more than a forwarder.
 
-use std::error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amqp_api::{
-    Binding, Consume, Content, Delivery, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, Get, Message, Outcome,
-    Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+    Batch, Binding, Cancel, Consume, Content, Delivery, Elapsed, Error, ErrorKind, Exchange, ExchangeDelete,
+    FieldTable, Get, Message, Outcome, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats,
+    Tag, Tuning,
 };
 
 use bytes::Buf;
 
-use crate::park::{block_on, block_on_until};
+use crate::park::block_on;
 use crate::threads::Lifeline;
 
 /// Makes a handle of one of amqp-api's.
@@ -130,37 +130,46 @@ macro_rules! answer {
 
 include!("methods.rs");
 
+impl Connection {
+    /// Runs a function with a channel of its own, and closes the channel after it. Everything that was published and
+    /// settled on it has reached the broker then, and what the broker had against it comes out here: a publish to a missing
+    /// exchange, for example, is only answered by the end of the channel.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), amqp_blocking::Error> {
+    /// use amqp_blocking::Error;
+    ///
+    /// let count = connection.with_channel(|channel| {
+    ///     channel.publish("events", "order.created", "hello")?;
+    ///     Ok::<_, Error>(channel.queue_declare("orders")?.message_count)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// The channel is closed for all its handles, consumers included. What stands in a transaction that was not committed
+    /// is undone.
+    ///
+    /// # Errors
+    ///
+    /// That of the function, if it returned one; a handle of the channel that was kept still knows the broker's by
+    /// [`Channel::error`]. Else what closed the channel before its time, or kept it from being closed in order; and those of
+    /// [`channel`](Self::channel).
+    pub fn with_channel<T, E, F>(&self, function: F) -> Result<T, E>
+    where
+        F: FnOnce(Channel) -> Result<T, E>,
+        E: From<Error>,
+    {
+        let wrap = |channel| Channel::wrap(channel, &self.keep);
+        block_on(self.inner.with_channel(async |channel| function(wrap(channel))))
+    }
+}
+
 impl Consumer {
     /// Its channel.
     #[must_use]
     pub fn channel(&self) -> &Channel {
         &self.keep
-    }
-
-    /// The next delivery, as [`next`](Iterator::next), if it comes in time. Nothing is lost by a time-out.
-    ///
-    /// ```no_run
-    /// # fn example(mut consumer: amqp_blocking::Consumer) -> Result<(), amqp_blocking::Error> {
-    /// use std::time::Duration;
-    ///
-    /// use amqp_blocking::Elapsed;
-    ///
-    /// loop {
-    ///     match consumer.recv_timeout(Duration::from_secs(1)) {
-    ///         Ok(Some(delivery)) => delivery?.ack()?,
-    ///         Ok(None) => break, // it was cancelled
-    ///         Err(Elapsed) => println!("nothing to do"),
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Elapsed`] if there was none in time.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<Delivery, Error>>, Elapsed> {
-        block_on_until(self.inner.next(), Instant::now().checked_add(timeout)).ok_or(Elapsed)
     }
 }
 
@@ -205,18 +214,6 @@ fn into_io(error: Error) -> io::Error {
     io::Error::new(kind, error)
 }
 
-impl Returns {
-    /// The next message that comes back, as [`next`](Iterator::next), if it does so in time. Nothing is lost by a
-    /// time-out.
-    ///
-    /// # Errors
-    ///
-    /// [`Elapsed`] if there was none in time.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed> {
-        block_on_until(self.inner.next(), Instant::now().checked_add(timeout)).ok_or(Elapsed)
-    }
-}
-
 impl Iterator for Returns {
     type Item = Returned;
 
@@ -225,15 +222,3 @@ impl Iterator for Returns {
         block_on(self.inner.next())
     }
 }
-
-/// Nothing came in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elapsed;
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing came in time")
-    }
-}
-
-impl error::Error for Elapsed {}

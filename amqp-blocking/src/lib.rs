@@ -81,19 +81,20 @@ use std::sync::Arc;
 pub use amqp_api::Json;
 #[doc(inline)]
 pub use amqp_api::{
-    Acker, Address, Binding, Body, BodyReader, BoxError, CloseReason, Codec, CodecError, Config, ConfigError,
-    ConnectOptions, Consume, Content, Credentials, Decode, Delivery, DeliveryTag, Encode, Error, ErrorKind, Exchange,
-    ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat, IntoConnectOptions, LeaderLocator, Limits, Mechanism,
-    Message, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared,
-    QueueDelete, QueuePurge, ReplyCode, Resolve, Returned, Stats, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts,
-    TlsFailure, TlsInput, TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
+    Acker, Address, Batch, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec, CodecError, Config,
+    ConfigError, ConnectOptions, Consume, Content, Credentials, DeadLetterStrategy, Decode, Delivery, DeliveryTag,
+    Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat,
+    IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
+    PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve,
+    Returned, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput,
+    TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
 };
 
 #[cfg(feature = "tls")]
 pub use amqp_api::rustls;
 
 use self::handles::Wrap;
-pub use self::handles::{BodyWriter, Channel, Confirm, Connection, Consumer, Elapsed, Publisher, Returns};
+pub use self::handles::{BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns};
 use self::park::block_on;
 use self::reactor::Reactor;
 use self::threads::{Lifeline, Threads};

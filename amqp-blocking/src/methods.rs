@@ -230,11 +230,12 @@ handles! {
         [wait] fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error>;
 
         /// Starts a consumer on a queue: an iterator over deliveries. 404 if the queue is missing, 403 if it has an
-        /// exclusive consumer. A tag that is in use on this channel is refused on this side.
+        /// exclusive consumer. A tag that is in use on this channel is refused on this side, and so is a stream without
+        /// acks or prefetch, where its arguments show that it is one.
         [wait wrap] fn consume(&self, consume: impl Into<Consume>) -> Result<Consumer, Error>;
         /// Cancels a consumer of this channel by its tag: [`Consumer::cancel`] does it by its handle. An unknown tag is
         /// no error, at RabbitMQ.
-        [wait] fn cancel(&self, consumer_tag: impl AsRef<str>) -> Result<(), Error>;
+        [wait] fn cancel(&self, cancel: impl Into<Cancel>) -> Result<(), Error>;
         /// Gets one message from a queue; `None` if it is empty. A consumer is much faster. 404 if the queue is missing.
         [wait] fn get(&self, get: impl Into<Get>) -> Result<Option<Delivery>, Error>;
         /// Sets how many unsettled deliveries the consumers that are still to come get, or, with
@@ -434,14 +435,73 @@ handles! {
     /// ```
     #[must_use = "a consumer that is dropped is cancelled"]
     Consumer, kept by Channel {
-        /// Its tag, unique on its channel.
+        /// Its tag, unique on its channel. [`set_prefetch`](Self::set_prefetch) changes it.
         #[must_use]
         [] fn tag(&self) -> &str;
+        /// The next delivery, as [`next`](Iterator::next), if it comes in time. Nothing is lost by a time-out.
+        ///
+        /// ```no_run
+        /// # fn example(mut consumer: amqp_blocking::Consumer) -> Result<(), amqp_blocking::Error> {
+        /// use std::time::Duration;
+        ///
+        /// use amqp_blocking::Elapsed;
+        ///
+        /// loop {
+        ///     match consumer.recv_timeout(Duration::from_secs(1)) {
+        ///         Ok(Some(delivery)) => delivery?.ack()?,
+        ///         Ok(None) => break, // it was cancelled
+        ///         Err(Elapsed) => println!("nothing to do"),
+        ///     }
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
+        [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<Delivery, Error>>, Elapsed>;
+        /// The next deliveries together: at most `max`, and those that have come when `timeout` has passed since there
+        /// was the first. For that one it waits without a deadline; `None` when there will be none.
+        ///
+        /// It does not wait for more than can come: the prefetch bounds a batch too, so choose it for as many batches as
+        /// are to be under way. Without acks a batch is complete when [`Limits::receive_buffer`](crate::Limits) is full.
+        /// What came before an error is given out before it.
+        ///
+        /// ```no_run
+        /// # fn example(mut consumer: amqp_blocking::Consumer) -> Result<(), amqp_blocking::Error> {
+        /// use std::time::Duration;
+        ///
+        /// while let Some(batch) = consumer.next_batch(100, Duration::from_millis(50)) {
+        ///     let batch = batch?;
+        ///     for delivery in &batch {
+        ///         println!("{:?}", delivery.body());
+        ///     }
+        ///     batch.ack()?;
+        /// }
+        /// # Ok(())
+        /// # }
+        /// ```
+        [wait] fn next_batch(&mut self, max: usize, timeout: Duration) -> Option<Result<Batch, Error>>;
+        /// Changes how many deliveries the broker sends ahead of their acks, 0 for any number. Nothing is lost or comes
+        /// twice: what is unsettled, and what was received and not read, stays, and the order too.
+        ///
+        /// The protocol cannot change the prefetch of a running consumer (by [`Qos::global`](crate::Qos::global) that of
+        /// a channel, which RabbitMQ has deprecated). So it consumes anew with the same options. Therefore:
+        ///
+        /// - Its [`tag`](Self::tag) changes. Deliveries name the tag by which they came; [`Channel::cancel`] knows its first one
+        ///   too.
+        /// - What is unsettled already does not count against the new prefetch.
+        /// - What is under way from a quorum queue meanwhile may come later, and marked as redelivered.
+        /// - Another consumer may get the place of the active one at a queue with a single active consumer.
+        /// - An exclusive consumer is cancelled first, and its queue goes if it is auto-deleted.
+        ///
+        /// It is an error if the consumer was started without acks, or without its queue's name, or has been cancelled.
+        [wait] fn set_prefetch(&mut self, prefetch: u16) -> Result<(), Error>;
         /// The next delivery, if there is one now; `None` too when there will be none.
         [] fn try_next(&mut self) -> Option<Result<Delivery, Error>>;
         /// Cancels it: the broker delivers nothing more, and the iterator ends after what has been received. One that
         /// has ended already is cancelled.
         [wait] fn cancel(&self) -> Result<(), Error>;
+        /// Cancels it and wants no answer: the iterator ends at once, after what has been received. What is still on its
+        /// way is put back, or, without acks, lost.
+        [] fn cancel_nowait(&self) -> Result<(), Error>;
     }
 
     /// Messages that no queue took: an iterator, from [`Channel::returns`]. It ends with the channel:
@@ -462,6 +522,9 @@ handles! {
     /// ```
     #[must_use = "messages that come back are only seen if they are asked for"]
     Returns, kept by Arc<Lifeline> {
+        /// The next message that comes back, as [`next`](Iterator::next), if it does so in time. Nothing is lost by a
+        /// time-out.
+        [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed>;
         /// The next message that came back, if there is one now.
         [] fn try_next(&mut self) -> Option<Returned>;
     }

@@ -61,32 +61,15 @@ impl Wake for Parker {
 /// Waits for a future.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    loop {
-        if let Some(output) = wait(future.as_mut(), None) {
-            return output;
-        }
-    }
-}
-
-/// Waits for a future until the deadline has come; `None` if it was not done by then. It is polled at least once.
-pub(crate) fn block_on_until<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
-    wait(pin!(future), deadline)
-}
-
-fn wait<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
     let parker = Parker::current();
     let waker = Waker::from(Arc::clone(&parker));
     let mut context = Context::from_waker(&waker);
     loop {
         let (polled, sleeps) = poll(future.as_mut(), &mut context);
         if let Poll::Ready(output) = polled {
-            return Some(output);
+            return output;
         }
-        // What has been woken already may be done: a consumer gives way like this from time to time.
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) && !parker.woken.load(Ordering::Acquire) {
-            return None;
-        }
-        parker.park(earlier(deadline, sleeps));
+        parker.park(sleeps);
     }
 }
 
@@ -124,7 +107,7 @@ impl Future for Sleep {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, poll_fn};
+    use std::future::poll_fn;
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -151,11 +134,11 @@ mod tests {
         thread::current().unpark();
         let mut polls = 0;
         let deadline = Instant::now() + Duration::from_millis(20);
-        let never = poll_fn(|_| {
+        let mut sleep = Sleep(deadline);
+        block_on(poll_fn(|cx| {
             polls += 1;
-            Poll::<()>::Pending
-        });
-        assert!(block_on_until(never, Some(deadline)).is_none());
+            Pin::new(&mut sleep).poll(cx)
+        }));
         assert!(Instant::now() >= deadline);
         assert_eq!(polls, 2);
     }
@@ -177,21 +160,5 @@ mod tests {
             let polled = sleeps.each_mut().map(|sleep| sleep.as_mut().poll(cx).is_ready());
             if polled.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
         }));
-    }
-
-    #[test]
-    fn what_only_gives_way_is_done_in_time() {
-        let mut polls = 0;
-        let gives_way = poll_fn(|cx| {
-            polls += 1;
-            cx.waker().wake_by_ref();
-            if polls == 2 { Poll::Ready(()) } else { Poll::Pending }
-        });
-        assert!(block_on_until(gives_way, Some(Instant::now())).is_some());
-    }
-
-    #[test]
-    fn waiting_for_what_never_comes_ends_at_the_deadline() {
-        assert!(block_on_until(pending::<()>(), Some(Instant::now())).is_none());
     }
 }

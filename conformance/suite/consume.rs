@@ -5,8 +5,8 @@ use conformance::raw::args::Args;
 use conformance::raw::{Frame, Tune, Wire, id};
 use conformance::{Context, cases, wait};
 
-use crate::facade::{Consume, ErrorKind, Exchange, Message, Queue, ReplyCode, connect, spawn};
-use crate::suite::support::{Result, SOON, await_queue, named, open};
+use crate::facade::{Cancel, Consume, ErrorKind, Exchange, Message, Queue, ReplyCode, connect, spawn};
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open};
 
 cases! {
     a4_f37_cancel_leaves_later_messages_in_the_queue,
@@ -20,6 +20,7 @@ cases! {
     a15_p36_a_consumer_that_does_not_read_does_not_stop_calls_on_its_channel,
     a15_a_consumer_without_acks_that_is_dropped_unread_does_not_stop_calls,
     a20_a_delivery_has_its_whole_envelope,
+    f22_a_consumer_comes_and_goes_without_the_brokers_answer,
     p32_a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped,
 }
 
@@ -307,6 +308,42 @@ async fn a20_a_delivery_has_its_whole_envelope(context: Context) -> Result {
         settled_together.clear();
     }
     await_queue(context.node(), &queue, "all to be gone", |queue| queue.messages == 0);
+    Ok(connection.close().await?)
+}
+
+async fn f22_a_consumer_comes_and_goes_without_the_brokers_answer(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let channel = connection.channel().await?;
+    let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
+    for number in 0..10 {
+        channel.publish("", &queue, number.to_string()).await?;
+    }
+    let mut consumer = channel.consume(Consume::new(&queue).nowait()).await?;
+    assert!(!consumer.tag().is_empty());
+    for number in 0..4 {
+        let delivery = consumer.next().await.expect("a delivery")?;
+        assert_eq!(delivery.body(), number.to_string().as_str());
+        delivery.ack()?;
+    }
+    consumer.cancel_nowait()?;
+    // What it has received is still given out; what came too late is put back.
+    let mut seen = 4;
+    while let Some(delivery) = consumer.next().await {
+        delivery?.ack()?;
+        seen += 1;
+    }
+    await_queue(context.node(), &queue, "the rest to be back", |queue| {
+        (queue.ready, queue.consumers) == (10 - seen, 0)
+    });
+    // The channel knows it by its tag.
+    let mut named = channel.consume(Consume::new(&queue).tag("named").nowait()).await?;
+    channel.cancel(Cancel::new("named").nowait()).await?;
+    while let Some(delivery) = named.next().await {
+        delivery?.ack()?;
+    }
+    // An error closes the channel, and the consumer says so.
+    let mut missing = channel.consume(Consume::new(context.name("missing")).nowait()).await?;
+    assert_channel_closed(&missing.next().await.expect("the reason").unwrap_err(), 404);
     Ok(connection.close().await?)
 }
 

@@ -18,6 +18,8 @@
 use conformance::Case;
 
 mod alarm;
+mod arguments;
+mod batches;
 mod channels;
 mod closing;
 mod confirms;
@@ -29,15 +31,18 @@ mod facade_works;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod prefetch;
 mod pressure;
 mod publish;
 mod put_back;
 mod qos;
 mod queues;
 mod reply;
+mod scope;
 mod settle;
 mod smoke;
 mod streamed_out;
+mod streams;
 mod support;
 mod tls;
 mod typed;
@@ -46,6 +51,8 @@ mod typed;
 pub(crate) fn cases() -> Vec<Case> {
     [
         alarm::cases(),
+        arguments::cases(),
+        batches::cases(),
         channels::cases(),
         closing::cases(),
         confirms::cases(),
@@ -57,15 +64,18 @@ pub(crate) fn cases() -> Vec<Case> {
         frames::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        prefetch::cases(),
         pressure::cases(),
         publish::cases(),
         put_back::cases(),
         qos::cases(),
         queues::cases(),
         reply::cases(),
+        scope::cases(),
         settle::cases(),
         smoke::cases(),
         streamed_out::cases(),
+        streams::cases(),
         tls::cases(),
         typed::cases(),
     ]

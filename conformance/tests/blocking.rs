@@ -110,6 +110,16 @@ mod facade {
 
     include!("../../amqp-blocking/src/methods.rs");
 
+    impl Connection {
+        pub(crate) fn with_channel<T, E, F>(&self, function: F) -> Ready<Result<T, E>>
+        where
+            F: AsyncFnOnce(Channel) -> Result<T, E>,
+            E: From<Error>,
+        {
+            ready(self.0.with_channel(|channel| block_on(function(Channel::wrap(channel)))))
+        }
+    }
+
     impl Consumer {
         pub(crate) fn channel(&self) -> Channel {
             Channel::wrap(self.0.channel().clone())

@@ -7,11 +7,13 @@
 //! | `room` | the wait for room to publish |
 //! | `receive` | messages in: consume, get, qos, settlement by tag, recover |
 //! | `returns` | the stream of messages that came back |
+//! | `scope` | a channel for the time of a function |
 
 mod publish;
 mod receive;
 mod returns;
 mod room;
+mod scope;
 mod topology;
 
 use std::fmt;

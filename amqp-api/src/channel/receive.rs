@@ -9,7 +9,7 @@ use super::{Channel, Returns};
 use crate::call::{Call, Keep, done, mismatch};
 use crate::consumer::Consumer;
 use crate::delivery::Delivery;
-use crate::options::{Consume, Get, Qos};
+use crate::options::{Cancel, Consume, Get, Qos};
 use crate::shared::Touch;
 
 impl Channel {
@@ -30,7 +30,8 @@ impl Channel {
     /// # Errors
     ///
     /// Those of any [`Call`]; 404 if the queue is missing, 403 if it has an exclusive consumer. A tag that is in use on
-    /// this channel is refused on this side.
+    /// this channel is refused on this side, and so is a stream without acks or prefetch, where its arguments show that it
+    /// is one; otherwise RabbitMQ refuses it, with 540, which closes the connection, or 406.
     pub fn consume(&self, consume: impl Into<Consume>) -> Call<Consumer> {
         fn finish(reply: Reply, keep: Keep) -> Result<Consumer, Error> {
             match (reply, keep) {
@@ -47,6 +48,7 @@ impl Channel {
                 no_local: consume.no_local,
                 no_ack: consume.no_ack,
                 exclusive: consume.exclusive,
+                nowait: consume.nowait,
                 arguments: consume.arguments.get()?,
             })
         };
@@ -60,10 +62,14 @@ impl Channel {
     /// # Errors
     ///
     /// Those of any [`Call`].
-    pub fn cancel(&self, consumer_tag: impl AsRef<str>) -> Call<()> {
-        let tag = ShortStr::named("consumer tag", consumer_tag.as_ref())
-            .map_err(|error| Error::from(error).during("basic.cancel"));
-        self.start(done, |conn, id| conn.cancel_tag(id, tag?, None))
+    pub fn cancel(&self, cancel: impl Into<Cancel>) -> Call<()> {
+        let Cancel { tag, nowait } = cancel.into();
+        let tag = ShortStr::named("consumer tag", &tag).map_err(|error| Error::from(error).during("basic.cancel"));
+        let id = self.id();
+        Call::start(Keep::Channel(self.clone()), done, |conn| match nowait {
+            true => conn.cancel_tag_nowait(id, tag?).map(|()| None),
+            false => conn.cancel_tag(id, tag?, None).map(Some),
+        })
     }
 
     /// Gets one message from a queue; `None` if it is empty. A consumer is much faster.

@@ -4,11 +4,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use amqp_proto::conn::Returned;
 use futures_core::Stream;
 
 use super::Channel;
+use crate::elapsed::{Elapsed, within};
 use crate::shared::Touch;
 
 /// Messages that no queue took: a stream, from [`Channel::returns`]. It ends with the channel.
@@ -33,6 +35,20 @@ impl Returns {
     /// Nothing is lost when it is dropped.
     pub async fn next(&mut self) -> Option<Returned> {
         poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The next message that comes back, as [`next`](Self::next), if it does so in time.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped, nor by a time-out.
+    pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed> {
+        let channel = self.channel.clone();
+        within(channel.shared(), timeout, |cx| self.poll(cx)).await
     }
 
     /// The next message that came back, if there is one now.

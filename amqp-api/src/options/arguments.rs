@@ -32,6 +32,11 @@ pub(crate) fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A time as brokers want it where they take ages: whole seconds.
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
+}
+
 /// A count or size as brokers want it in arguments.
 pub(crate) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

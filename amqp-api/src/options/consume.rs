@@ -1,8 +1,10 @@
 //! How to consume.
 
+use std::time::{Duration, SystemTime};
+
 use amqp_proto::wire::FieldValue;
 
-use super::Arguments;
+use super::arguments::{Arguments, number, seconds};
 
 /// A subscription to a queue. A `&str` or a `String` is a queue's name with the defaults.
 ///
@@ -20,7 +22,58 @@ pub struct Consume {
     pub(crate) no_local: bool,
     pub(crate) no_ack: bool,
     pub(crate) exclusive: bool,
+    pub(crate) nowait: bool,
     pub(crate) arguments: Arguments,
+    stream_filters: Vec<FieldValue>,
+}
+
+/// Where in a stream a consumer begins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StreamOffset {
+    /// At the oldest message that there is.
+    First,
+    /// At the last chunk: a chunk is what the broker has written at a time, one message or some thousands.
+    Last,
+    /// At what is published from now on. The broker's default.
+    Next,
+    /// At the message of this number, or the oldest that there is after it. [`Delivery`](crate::Delivery) has the number
+    /// of each.
+    Offset(u64),
+    /// At the chunk that holds this time, in whole seconds: earlier messages may come first.
+    Timestamp(SystemTime),
+    /// So long ago, in the broker's words: a number and one of `Y`, `M`, `D`, `h`, `m`, `s`, `7D` for example. As for
+    /// a timestamp, earlier messages may come first.
+    Interval(String),
+}
+
+impl StreamOffset {
+    /// So long ago, in the broker's words: see [`Interval`](Self::Interval).
+    pub fn interval(interval: impl Into<String>) -> Self {
+        Self::Interval(interval.into())
+    }
+
+    /// So long ago, in whole seconds.
+    #[must_use]
+    pub fn ago(time: Duration) -> Self {
+        Self::Interval(seconds(time))
+    }
+}
+
+impl From<StreamOffset> for FieldValue {
+    fn from(offset: StreamOffset) -> Self {
+        match offset {
+            StreamOffset::First => Self::from("first"),
+            StreamOffset::Last => Self::from("last"),
+            StreamOffset::Next => Self::from("next"),
+            StreamOffset::Offset(offset) => Self::from(number(offset)),
+            // What was before 1970 is before every message.
+            StreamOffset::Timestamp(time) => Self::Timestamp(
+                time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs()),
+            ),
+            StreamOffset::Interval(interval) => Self::from(interval),
+        }
+    }
 }
 
 impl Consume {
@@ -67,7 +120,42 @@ impl Consume {
         self.argument("x-priority", priority)
     }
 
-    /// Adds an argument, such as `x-stream-offset`.
+    /// Asks for no answer: the consumer is there at once, and an error closes the channel later.
+    pub fn nowait(mut self) -> Self {
+        self.nowait = true;
+        self
+    }
+
+    /// `x-stream-offset`: where in a stream to begin. Default: [`StreamOffset::Next`].
+    ///
+    /// ```
+    /// # use amqp_api::{Consume, StreamOffset};
+    ///
+    /// let all = Consume::new("log").stream_offset(StreamOffset::First);
+    /// let later = Consume::new("log").stream_offset(StreamOffset::Offset(17)).stream_filter("berlin");
+    /// ```
+    ///
+    /// A stream has to be consumed with acks and with a prefetch, which is the default.
+    pub fn stream_offset(self, offset: StreamOffset) -> Self {
+        self.argument("x-stream-offset", offset)
+    }
+
+    /// `x-stream-filter`: of a stream, only chunks that may hold messages with this filter value
+    /// ([`Message::stream_filter_value`](crate::Message::stream_filter_value)); what it is called with more than once is
+    /// wanted alternatively. The broker filters by chunks, so messages with other values come along: look again. RabbitMQ
+    /// has it since 3.13; before, everything comes.
+    pub fn stream_filter(mut self, value: impl Into<String>) -> Self {
+        self.stream_filters.push(FieldValue::from(value.into()));
+        let values = self.stream_filters.clone();
+        self.argument("x-stream-filter", values)
+    }
+
+    /// `x-stream-match-unfiltered`: with [`stream_filter`](Self::stream_filter), also messages without a filter value.
+    pub fn stream_match_unfiltered(self) -> Self {
+        self.argument("x-stream-match-unfiltered", true)
+    }
+
+    /// Adds an argument, or replaces it.
     pub fn argument(mut self, key: impl AsRef<str>, value: impl Into<FieldValue>) -> Self {
         self.arguments.set(key, value);
         self

@@ -6,19 +6,23 @@
 
 mod arguments;
 mod binding;
+mod cancel;
 mod consume;
 mod delete;
 mod exchange;
 mod get;
 mod qos;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use binding::Binding;
-pub use consume::Consume;
+pub use cancel::Cancel;
+pub use consume::{Consume, StreamOffset};
 pub use delete::{ExchangeDelete, QueueDelete, QueuePurge};
 pub use exchange::Exchange;
 pub use get::Get;
 pub use qos::Qos;
-pub use queue::{LeaderLocator, Overflow, Queue};
+pub use queue::{DeadLetterStrategy, LeaderLocator, Overflow, Queue, QueueMode};
 
 pub(crate) use arguments::Arguments;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp_proto::wire::FieldValue;
 
-use super::arguments::{Arguments, milliseconds, number};
+use super::arguments::{Arguments, milliseconds, number, seconds};
 
 /// A queue to be declared. A `&str` or a `String` is a durable queue of this name.
 ///
@@ -41,6 +41,27 @@ pub enum Overflow {
     RejectPublish,
     /// The same, and they are dead-lettered. Classic queues only.
     RejectPublishDlx,
+}
+
+/// How sure it is that what a quorum queue dead-letters arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeadLetterStrategy {
+    /// It may be lost on the way. The broker's default.
+    AtMostOnce,
+    /// It is kept until the target queues have confirmed it. Needs a dead-letter exchange and
+    /// [`Overflow::RejectPublish`].
+    AtLeastOnce,
+}
+
+/// How a classic queue keeps its messages, before RabbitMQ 3.12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueueMode {
+    /// In memory as far as possible. The broker's default.
+    Default,
+    /// On disk as far as possible, which all queues do since 3.12.
+    Lazy,
 }
 
 /// On which node the leader of a replicated queue is put.
@@ -162,6 +183,68 @@ impl Queue {
     /// `x-delivery-limit`: how often a quorum queue delivers a message again before it drops or dead-letters it.
     pub fn delivery_limit(self, deliveries: u64) -> Self {
         self.argument("x-delivery-limit", number(deliveries))
+    }
+
+    /// `x-dead-letter-strategy`: how sure it is that what a quorum queue dead-letters arrives.
+    pub fn dead_letter_strategy(self, strategy: DeadLetterStrategy) -> Self {
+        let strategy = match strategy {
+            DeadLetterStrategy::AtMostOnce => "at-most-once",
+            DeadLetterStrategy::AtLeastOnce => "at-least-once",
+        };
+        self.argument("x-dead-letter-strategy", strategy)
+    }
+
+    /// `x-quorum-initial-group-size`: on how many nodes a quorum queue is put when it is made.
+    pub fn initial_group_size(self, nodes: u64) -> Self {
+        self.argument("x-quorum-initial-group-size", number(nodes))
+    }
+
+    /// `x-quorum-target-group-size`: on how many nodes a quorum queue is to be, as nodes come and go. RabbitMQ has it
+    /// since 3.13.
+    pub fn target_group_size(self, nodes: u64) -> Self {
+        self.argument("x-quorum-target-group-size", number(nodes))
+    }
+
+    /// `x-initial-cluster-size`: on how many nodes a stream is put when it is made.
+    pub fn initial_cluster_size(self, nodes: u64) -> Self {
+        self.argument("x-initial-cluster-size", number(nodes))
+    }
+
+    /// `x-max-age`: how long a stream keeps its messages, in whole seconds. They go by segments.
+    pub fn max_age(self, time: Duration) -> Self {
+        self.argument("x-max-age", seconds(time))
+    }
+
+    /// `x-stream-max-segment-size-bytes`: how large a segment file of a stream's log gets; at most 3 GB.
+    pub fn stream_max_segment_size(self, bytes: u64) -> Self {
+        self.argument("x-stream-max-segment-size-bytes", number(bytes))
+    }
+
+    /// `x-stream-filter-size-bytes`: how large the filter of each chunk of a stream is: 16 to 255 bytes, by default 16.
+    /// RabbitMQ has it since 3.13.
+    pub fn stream_filter_size(self, bytes: u8) -> Self {
+        self.argument("x-stream-filter-size-bytes", i64::from(bytes))
+    }
+
+    /// `x-queue-version`: which format a classic queue has on disk, 1 or 2. RabbitMQ 4 has only 2.
+    pub fn queue_version(self, version: u8) -> Self {
+        self.argument("x-queue-version", i64::from(version))
+    }
+
+    /// `x-queue-mode`: how a classic queue keeps its messages. RabbitMQ ignores it since 3.12.
+    pub fn queue_mode(self, mode: QueueMode) -> Self {
+        let mode = match mode {
+            QueueMode::Default => "default",
+            QueueMode::Lazy => "lazy",
+        };
+        self.argument("x-queue-mode", mode)
+    }
+
+    /// `x-consumer-timeout`: how long a delivery may stay unsettled, in whole milliseconds; then the broker closes the
+    /// channel with 406, or, from a quorum queue since RabbitMQ 4.3, cancels the consumer. The broker looks every minute
+    /// or so. RabbitMQ has it since 3.12, and since 4.3 no longer for classic queues.
+    pub fn consumer_timeout(self, time: Duration) -> Self {
+        self.argument("x-consumer-timeout", milliseconds(time))
     }
 
     /// `x-queue-leader-locator`: where the leader of a quorum queue or stream is put.

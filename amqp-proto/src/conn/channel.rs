@@ -96,12 +96,32 @@ pub(super) struct Pending {
 }
 
 /// What the reply's handler has to know of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum About {
     Nothing,
-    Get { no_ack: bool },
-    Consume(ConsumerId),
-    Cancel(ConsumerId),
+    Get {
+        no_ack: bool,
+    },
+    /// A consumer begins.
+    Consume(ConsumerId, Box<[u8]>),
+    /// A consumer goes on with another prefetch, by this tag.
+    Resume(ConsumerId, Box<[u8]>),
+    /// A consumer ends, if there is one of this tag.
+    Cancel(Option<ConsumerId>, Box<[u8]>),
+    /// A consumer has ended by this tag, and goes on.
+    Replace(ConsumerId, Box<[u8]>),
+}
+
+impl About {
+    /// Whether a reply with this consumer tag may be the one that is awaited. An empty one is the oldest's.
+    pub(super) fn has_tag(&self, tag: &[u8]) -> bool {
+        match self {
+            Self::Consume(_, own) | Self::Resume(_, own) | Self::Cancel(_, own) | Self::Replace(_, own) => {
+                tag.is_empty() || **own == *tag
+            }
+            Self::Nothing | Self::Get { .. } => false,
+        }
+    }
 }
 
 impl Channel {

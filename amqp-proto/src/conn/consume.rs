@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use super::channel::{About, Pending};
-use super::consumers::{Consumer, ConsumerState, Item};
+use super::consumers::{Consumer, ConsumerState, Item, STREAM_OFFSET, Subscription};
 use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::{MethodCodec, basic};
 use crate::wire::{ShortStr, TableRef};
+
+const NAME: &str = "basic.consume";
+
+/// The reply to `basic.consume`.
+pub(super) const CONSUME_OK: (u16, u16) = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
+
+/// The reply to `basic.cancel`.
+pub(super) const CANCEL_OK: (u16, u16) = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
 
 /// A consumer that is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +33,8 @@ pub struct Consume<'a> {
     pub no_ack: bool,
     /// Nobody else may consume from the queue.
     pub exclusive: bool,
+    /// The broker does not answer: the consumer counts as started at once, and an error closes the channel later.
+    pub nowait: bool,
     /// Further arguments: `x-priority`, `x-stream-offset` …
     pub arguments: TableRef<'a>,
 }
@@ -33,18 +43,18 @@ impl Connection {
     /// Starts a consumer. Its prefetch is told to the broker in the same step, where it is not known to it.
     ///
     /// # Errors
-    /// If the channel is closed, or its tag is in use on the channel: the broker would close the connection for that.
+    /// If the channel is closed, or its tag is in use on the channel: the broker would close the connection for that. If
+    /// its arguments are those of a stream, and it has no acks or no prefetch.
     pub fn consume(
         &mut self,
         id: ChannelId,
         consume: &Consume<'_>,
         timeout: Option<Duration>,
     ) -> Result<RequestId, Error> {
-        const NAME: &str = "basic.consume";
         self.usable(id).map_err(|error| error.during(NAME))?;
         let default = self.config.prefetch;
         let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
-        let tag = if consume.consumer_tag.is_empty() {
+        let name = if consume.consumer_tag.is_empty() {
             loop {
                 self.next_consumer = self.next_consumer.wrapping_add(1);
                 let tag = format!("ctag-{}.{}", channel.number, self.next_consumer);
@@ -61,6 +71,7 @@ impl Connection {
         };
         let wanted = consume.prefetch.or(channel.qos);
         let prefetch = wanted.or(channel.global_qos).unwrap_or(default);
+        check_stream(consume, prefetch)?;
         let is_news = match channel.prefetch {
             Some(told) => told != prefetch,
             // That of the whole channel is enough where nothing else is wanted.
@@ -72,30 +83,48 @@ impl Connection {
         }
         let method = basic::Consume {
             queue: consume.queue,
-            consumer_tag: ShortStr::named("consumer tag", &tag)?,
+            consumer_tag: ShortStr::named("consumer tag", &name)?,
             no_local: consume.no_local,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
-            nowait: false,
+            nowait: consume.nowait,
             arguments: consume.arguments,
         };
         self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
-        let index = self.consumers.insert(Consumer::new(generation, id, &tag, consume.no_ack, prefetch));
+        let tag: Box<str> = name.into();
+        let subscription = Box::new(Subscription {
+            queue: consume.queue.as_bytes().into(),
+            name: tag.clone(),
+            no_local: consume.no_local,
+            exclusive: consume.exclusive,
+            arguments: consume.arguments.to_owned(),
+        });
+        let mut consumer = Consumer::new(generation, id, subscription, consume.no_ack, prefetch);
+        if consume.nowait {
+            consumer.state = ConsumerState::Active;
+            (consumer.started, consumer.awaits_ok) = (true, false);
+        }
+        let index = self.consumers.insert(consumer);
         // A slab of 2^32 slots does not fit into memory.
         let consumer = ConsumerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation };
         let request = self.calls.insert(NAME, Some(timeout.unwrap_or(self.config.timeouts.call)));
         if let Some(channel) = self.channels.get_mut(id) {
-            channel.consumers.insert(tag.into(), consumer);
-            let reply = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
-            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Consume(consumer) });
+            if !consume.nowait {
+                let about = About::Consume(consumer, tag.as_bytes().into());
+                channel.pending.push_back(Pending { reply: CONSUME_OK, request: Some(request), about });
+            }
+            channel.consumers.insert(tag, consumer);
+        }
+        if consume.nowait {
+            self.answer(Some(request), Ok(Reply::Consuming(consumer)));
         }
         Ok(request)
     }
 
     /// Tells the broker the prefetch of the next consumers; what the application set for the whole channel is to stay.
-    fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
+    pub(super) fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
         const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         let whole_channel = self.channels.get(id).and_then(|channel| channel.global_qos);
         // RabbitMQ lifts the limit of the channel with every qos that is not global, so it is told once more; but for
@@ -139,6 +168,44 @@ impl Connection {
         }
     }
 
+    /// Cancels a consumer and wants no answer: it has ended at once. What has been delivered to it stays readable, and what
+    /// is still on its way is requeued, or without acks discarded.
+    ///
+    /// # Errors
+    /// If it has ended, or the channel is closed.
+    pub fn cancel_nowait(&mut self, id: ConsumerId) -> Result<(), Error> {
+        let consumer = self.consumer_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
+        let (channel, awaits_ok, tag) = (consumer.channel, consumer.awaits_ok, consumer.tag.clone());
+        let has_ended = consumer.state == ConsumerState::Ended;
+        self.usable(channel).map_err(|error| error.during("basic.cancel"))?;
+        if awaits_ok {
+            // It cannot be cancelled yet.
+            return self.send_cancel(channel, id, None);
+        }
+        if !has_ended {
+            self.send_cancel_nowait(channel, ShortStr::new(&tag)?)?;
+            self.end_consumer(id, None);
+        }
+        Ok(())
+    }
+
+    /// The same by tag; a tag that is not in use is no error, at RabbitMQ.
+    ///
+    /// # Errors
+    /// If the channel is closed.
+    pub fn cancel_tag_nowait(&mut self, id: ChannelId, tag: ShortStr<'_>) -> Result<(), Error> {
+        let channel = self.usable(id).map_err(|error| error.during("basic.cancel"))?;
+        match tag.to_str().ok().and_then(|tag| channel.consumers.get(tag).copied()) {
+            Some(consumer) => self.cancel_nowait(consumer),
+            None => self.send_cancel_nowait(id, tag),
+        }
+    }
+
+    fn send_cancel_nowait(&mut self, id: ChannelId, consumer_tag: ShortStr<'_>) -> Result<(), Error> {
+        self.flush_acks(id);
+        self.send(id, &basic::Cancel { consumer_tag, nowait: true }.into())
+    }
+
     /// Cancels by tag; a tag that is not in use is no error, at RabbitMQ.
     ///
     /// # Errors
@@ -158,15 +225,19 @@ impl Connection {
         self.send(id, &basic::Cancel { consumer_tag: tag, nowait: false }.into())?;
         let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
         if let Some(channel) = self.channels.get_mut(id) {
-            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
-            channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
+            let about = About::Cancel(None, tag.as_bytes().into());
+            channel.pending.push_back(Pending { reply: CANCEL_OK, request: Some(request), about });
         }
         Ok(request)
     }
 
-    fn send_cancel(&mut self, channel: ChannelId, id: ConsumerId, request: Option<RequestId>) -> Result<(), Error> {
+    pub(super) fn send_cancel(
+        &mut self,
+        channel: ChannelId,
+        id: ConsumerId,
+        request: Option<RequestId>,
+    ) -> Result<(), Error> {
         self.usable(channel)?;
-        self.flush_acks(channel);
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
         if consumer.state == ConsumerState::Ended {
             // The broker has cancelled it already.
@@ -177,11 +248,19 @@ impl Connection {
         let tag = consumer.tag.clone();
         // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
         let freed = consumer.stop_counting();
+        let awaits_ok = consumer.awaits_ok;
+        if awaits_ok {
+            consumer.cancels.push(request);
+        }
         self.unbuffer(freed);
+        if awaits_ok {
+            return Ok(());
+        }
+        self.flush_acks(channel);
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
         if let Some(channel) = self.channels.get_mut(channel) {
-            let reply = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
-            channel.pending.push_back(Pending { reply, request, about: About::Cancel(id) });
+            let about = About::Cancel(Some(id), tag.into_boxed_bytes());
+            channel.pending.push_back(Pending { reply: CANCEL_OK, request, about });
         }
         Ok(())
     }
@@ -212,4 +291,14 @@ impl Connection {
             self.forget_consumer(id);
         }
     }
+}
+
+/// RabbitMQ closes the connection with 540 if a stream is consumed without acks, and the channel if it is without a
+/// prefetch. Where the arguments say that it is one, this is refused here.
+fn check_stream(consume: &Consume<'_>, prefetch: u16) -> Result<(), Error> {
+    let is_stream = || [STREAM_OFFSET, "x-stream-filter"].iter().any(|key| consume.arguments.contains_key(key));
+    if (consume.no_ack || prefetch == 0) && is_stream() {
+        return Err(Error::invalid("a stream has to be consumed with acks and with a prefetch").during(NAME));
+    }
+    Ok(())
 }

@@ -13,19 +13,26 @@
 //!
 //! What comes for a consumer that has ended is no fault of the broker's: cancel-ok may overtake deliveries, and RabbitMQ
 //! 4.3 may deliver after it has cancelled a consumer that acked too late. Its tag is remembered for a while ([`Ended`]).
+//!
+//! A consumer may be subscribed anew, with another prefetch (`prefetch.rs`): its tag changes, and its queue stays.
 
 use std::collections::VecDeque;
 
 use super::content::Delivery;
-use super::ids::{ChannelId, ConsumerId};
+use super::ids::{ChannelId, ConsumerId, RequestId};
 use crate::error::{Error, ErrorKind};
+use crate::wire::{FieldTable, ValueRef};
 
 #[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) generation: u32,
     pub(super) channel: ChannelId,
+    /// What it is called at the broker now.
     pub(super) tag: Box<str>,
+    pub(super) subscription: Box<Subscription>,
     pub(super) no_ack: bool,
+    /// How many unsettled deliveries the broker sends, 0 for any number.
+    pub(super) prefetch: u16,
     /// Nothing but this client's memory bounds what the broker sends.
     pub(super) unbounded: bool,
     pub(super) state: ConsumerState,
@@ -41,7 +48,48 @@ pub(super) struct Consumer {
     /// They count among those that pause reading: until it is being cancelled. Its end must be read, and what is on
     /// its way till then is not lost.
     counted: bool,
+    /// Whether its queue is a stream, and where it stands in it.
+    pub(super) stream: Stream,
+    /// The answer to its present subscription is to come. It must not be cancelled before: RabbitMQ 3.10 to 4.0 crash the
+    /// channel, and with it the connection, if they meet a cancel between a consume and its answer.
+    pub(super) awaits_ok: bool,
+    /// Who wants it cancelled as soon as that can be.
+    pub(super) cancels: Vec<Option<RequestId>>,
+    /// A change of its prefetch that has not been asked for yet.
+    pub(super) resuming: Option<Resuming>,
 }
+
+/// What it takes to consume again.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// The queue, as it was named.
+    pub(super) queue: Box<[u8]>,
+    /// The tag that it began with.
+    pub(super) name: Box<str>,
+    pub(super) no_local: bool,
+    pub(super) exclusive: bool,
+    pub(super) arguments: FieldTable,
+}
+
+/// A change of prefetch that is to come.
+#[derive(Debug)]
+pub(super) struct Resuming {
+    pub(super) prefetch: u16,
+    /// Who waits for it.
+    pub(super) request: RequestId,
+}
+
+/// Whether a queue is a stream: its arguments may say so, or its first delivery does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Unknown,
+    No,
+    /// With the offset of the last delivery.
+    Yes(Option<u64>),
+}
+
+/// The argument and the header by which a stream is read from an offset.
+pub(super) const STREAM_OFFSET: &str = "x-stream-offset";
 
 #[derive(Debug)]
 pub(super) enum Item {
@@ -90,12 +138,26 @@ impl Ended {
 pub(super) const OVERHEAD: usize = 160;
 
 impl Consumer {
-    pub(super) fn new(generation: u32, channel: ChannelId, tag: &str, no_ack: bool, prefetch: u16) -> Self {
+    pub(super) fn new(
+        generation: u32,
+        channel: ChannelId,
+        subscription: Box<Subscription>,
+        no_ack: bool,
+        prefetch: u16,
+    ) -> Self {
+        let stream = match (no_ack, subscription.arguments.contains_key(STREAM_OFFSET)) {
+            // A stream has to be consumed with acks.
+            (true, _) => Stream::No,
+            (false, true) => Stream::Yes(None),
+            (false, false) => Stream::Unknown,
+        };
         Self {
             generation,
             channel,
-            tag: tag.into(),
+            tag: subscription.name.clone(),
+            subscription,
             no_ack,
+            prefetch,
             unbounded: no_ack || prefetch == 0,
             state: ConsumerState::Starting,
             started: false,
@@ -104,7 +166,30 @@ impl Consumer {
             queue: VecDeque::new(),
             bytes: 0,
             counted: true,
+            stream,
+            awaits_ok: true,
+            cancels: Vec::new(),
+            resuming: None,
         }
+    }
+
+    /// Takes note of where it stands, if its queue is a stream.
+    #[cold]
+    pub(super) fn note_offset(&mut self, delivery: &Delivery) {
+        let headers = delivery.properties().ok().and_then(|properties| properties.headers).unwrap_or_default();
+        match headers.get(STREAM_OFFSET).and_then(offset) {
+            Some(offset) => self.stream = Stream::Yes(Some(offset)),
+            None if self.stream == Stream::Unknown => self.stream = Stream::No,
+            None => {}
+        }
+    }
+
+    /// Its prefetch holds from now on; returns by how many counted bytes its queue grew and shrank by that.
+    pub(super) fn apply_prefetch(&mut self) -> (usize, usize) {
+        self.unbounded = self.no_ack || self.prefetch == 0;
+        let bytes = if self.unbounded { self.queue.iter().map(Item::cost).sum() } else { 0 };
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        (self.if_counted(bytes), self.if_counted(before))
     }
 
     /// Puts a delivery, or the word on one that cannot be read, into the queue; returns by how many counted bytes it
@@ -159,6 +244,13 @@ impl Consumer {
     #[inline]
     fn if_counted(&self, bytes: usize) -> usize {
         if self.counted { bytes } else { 0 }
+    }
+}
+
+fn offset(value: ValueRef<'_>) -> Option<u64> {
+    match value {
+        ValueRef::I64(offset) => u64::try_from(offset).ok(),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::channel::{About, Mode};
 use super::confirms::Fingerprint;
-use super::consumers::{ConsumerState, Item, OVERHEAD, Recipient};
+use super::consumers::{ConsumerState, Item, OVERHEAD, Recipient, Stream};
 use super::content::{Assembly, Delivery, Head, Incoming, Returned};
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, DeliveryTag, Event, Next, Reply};
@@ -58,6 +58,11 @@ impl Connection {
             return Ok(());
         };
         let item = item(tag, no_ack, redelivered, None, message());
+        if consumer.stream != Stream::No
+            && let Item::Delivery(delivery) = &item
+        {
+            consumer.note_offset(delivery);
+        }
         self.buffered += consumer.push(item);
         if std::mem::take(&mut consumer.watched) {
             self.events.push_back(Event::ConsumerReady(recipient.id));

@@ -10,6 +10,7 @@
 //! | `deliver` | complete messages to the consumer, caller or publish that they are for |
 //! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
 //! | `requests`, `consume` | what the application asks of a channel; of its consumers |
+//! | `prefetch`, `batch` | another prefetch for a running consumer; many deliveries at a time |
 //! | `publish`, `backlog` | messages that go out; bodies that leave in parts |
 //! | `room` | room to publish, and those who wait for it |
 //! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
@@ -22,6 +23,7 @@
 
 mod acks;
 mod backlog;
+mod batch;
 mod calls;
 mod channel;
 mod confirms;
@@ -35,6 +37,7 @@ mod handshake;
 mod ids;
 mod inbound;
 mod outbound;
+mod prefetch;
 mod publish;
 mod replies;
 mod requests;
@@ -50,6 +53,7 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 
 pub use self::backlog::StreamedPublish;
+pub use self::batch::NextBatch;
 pub use self::consume::Consume;
 pub use self::content::{Body, BodyReader, Delivery, Returned};
 pub use self::event::{Event, Next, Outcome, Reply, Tuning};

@@ -66,51 +66,41 @@ impl Connection {
 
     fn consume_ok(&mut self, id: ChannelId, tag: ShortStr<'_>, method: &Method<'_>) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
-        let consumers = &self.consumers;
-        let same_tag = |about: &About| match about {
-            About::Consume(consumer) => {
-                consumers.get(consumer.index()).is_some_and(|consumer| consumer.tag.as_bytes() == tag.as_bytes())
-            }
-            _ => false,
-        };
         let kind = (method.class_id(), method.method_id());
-        let Some(pending) = channel.take_pending_about(kind, same_tag) else {
+        let Some(pending) = channel.take_pending_about(kind, |about| about.has_tag(tag.as_bytes())) else {
             return Err(Fault::unexpected(method.name(), channel.number));
         };
-        let About::Consume(consumer_id) = pending.about else { return Ok(()) };
-        if let Some(consumer) = self.consumer_mut(consumer_id) {
-            consumer.started = true;
-            if consumer.state == ConsumerState::Starting {
-                consumer.state = ConsumerState::Active;
+        let reply = match pending.about {
+            About::Consume(consumer, _) => {
+                if let Some(consumer) = self.consumer_mut(consumer) {
+                    consumer.started = true;
+                    if consumer.state == ConsumerState::Starting {
+                        consumer.state = ConsumerState::Active;
+                    }
+                }
+                self.subscribed(id, consumer);
+                Reply::Consuming(consumer)
             }
-        }
-        self.answer(pending.request, Ok(Reply::Consuming(consumer_id)));
+            About::Resume(consumer, _) => {
+                self.subscribed(id, consumer);
+                Reply::Done
+            }
+            _ => Reply::Done,
+        };
+        self.answer(pending.request, Ok(reply));
         Ok(())
     }
 
     fn cancel_ok(&mut self, id: ChannelId, tag: ShortStr<'_>, method: &Method<'_>) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let kind = (method.class_id(), method.method_id());
-        let consumers = &self.consumers;
-        let tag_of = |consumer: &ConsumerId| {
-            let consumer = consumers.get(consumer.index()).filter(|it| it.generation == consumer.generation)?;
-            Some(consumer.tag.as_bytes())
-        };
-        let same_tag = |about: &About| match about {
-            About::Cancel(consumer) => tag.is_empty() || tag_of(consumer) == Some(tag.as_bytes()),
-            _ => tag.is_empty(),
-        };
-        // Nobody knows the tag of what was cancelled by an unknown tag, or has ended and been forgotten meanwhile.
-        let unknown_tag = |about: &About| match about {
-            About::Cancel(consumer) => tag_of(consumer).is_none(),
-            _ => true,
-        };
-        let found = channel.take_pending_about(kind, same_tag);
-        let Some(pending) = found.or_else(|| channel.take_pending_about(kind, unknown_tag)) else {
+        let Some(pending) = channel.take_pending_about(kind, |about| about.has_tag(tag.as_bytes())) else {
             return Err(Fault::unexpected(method.name(), channel.number));
         };
-        if let About::Cancel(consumer) = pending.about {
-            self.end_consumer(consumer, None);
+        match pending.about {
+            About::Cancel(Some(consumer), _) => self.end_consumer(consumer, None),
+            About::Replace(consumer, tag) => self.replaced(id, consumer, &tag),
+            _ => {}
         }
         self.answer(pending.request, Ok(Reply::Done));
         Ok(())
@@ -120,12 +110,15 @@ impl Connection {
     fn cancelled_by_broker(&mut self, id: ChannelId, cancel: &basic::Cancel<'_>) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let tag = cancel.consumer_tag.to_string_lossy();
-        let consumer = channel.consumers.get(&*tag).copied();
+        let known = channel.consumers.get(&*tag).copied();
         let number = channel.number;
         if !cancel.nowait && self.usable(id).is_ok() {
             put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
         }
-        if let Some(consumer) = consumer {
+        // One that goes on by another tag has not ended.
+        if let Some(consumer) = known
+            && self.consumer_mut(consumer).is_some_and(|consumer| *consumer.tag == *tag)
+        {
             let consumer_tag = tag.into_owned();
             self.end_consumer(consumer, Some(Error::new(ErrorKind::ConsumerCancelled { consumer_tag })));
         }
@@ -268,18 +261,27 @@ impl Connection {
         }
         consumer.state = ConsumerState::Ended;
         let (released, watched) = (consumer.released, std::mem::take(&mut consumer.watched));
+        let (owner, no_ack, resuming) = (consumer.channel, consumer.no_ack, consumer.resuming.take());
+        let cancels = std::mem::take(&mut consumer.cancels);
         let freed = consumer.stop_counting();
+        let why = cause.clone().unwrap_or_else(|| Error::new(ErrorKind::ChannelNotOpen));
         if let Some(cause) = cause {
             consumer.push(Item::Bad(cause));
         }
         self.unbuffer(freed);
-        if let Some(consumer) = self.consumers.get(id.index())
-            && let Some(channel) = self.channels.get_mut(consumer.channel)
-        {
-            if let Some((tag, id)) = channel.consumers.remove_entry(&*consumer.tag) {
-                channel.ended.remember(tag, Recipient { id, no_ack: consumer.no_ack });
+        if let Some(channel) = self.channels.get_mut(owner) {
+            // All of its tags: there are several where its prefetch has changed.
+            for (tag, id) in channel.consumers.extract_if(|_, other| *other == id) {
+                channel.ended.remember(tag, Recipient { id, no_ack });
             }
             channel.last_consumer = None;
+        }
+        let was_cancelled = matches!(why.kind(), ErrorKind::ConsumerCancelled { .. });
+        for request in cancels {
+            self.answer(request, if was_cancelled { Ok(Reply::Done) } else { Err(why.clone()) });
+        }
+        if let Some(resuming) = resuming {
+            self.answer(Some(resuming.request), Err(why));
         }
         if released {
             self.forget_consumer(id);

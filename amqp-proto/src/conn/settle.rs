@@ -94,6 +94,11 @@ impl Unsettled {
         outstanding
     }
 
+    /// The tags that are to be settled, in ascending order.
+    pub(super) fn outstanding_tags(&self) -> impl Iterator<Item = u64> {
+        self.tags.iter().filter(|entry| !entry.settled).map(|entry| entry.tag)
+    }
+
     /// How many deliveries are to be settled.
     pub(super) fn outstanding(&self) -> usize {
         self.tags.len() - self.settled

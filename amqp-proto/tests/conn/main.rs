@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
+mod prefetch;
 #[path = "../../src/fuzzing/watch.rs"]
 mod watch;
 

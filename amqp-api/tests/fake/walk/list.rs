@@ -3,9 +3,13 @@
 //! The closure makes the future from one thing of the scene: it may be dropped at any time. If the broker has to say
 //! something for it to end, that stands in `meanwhile`.
 
+use std::time::Duration;
+
 use amqp_api::{Binding, Exchange, Queue};
 
 use super::{Ends, Walk, walk, walked};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) fn walks() -> Vec<Walk> {
     [connection(), channel(), topology(), receiving(), publishing()].into_iter().flatten().collect()
@@ -15,6 +19,9 @@ fn connection() -> Vec<Walk> {
     vec![
         walk("Connection::channel", |scene| walked(scene.connection.channel())),
         walk("Connection::publisher", |scene| walked(scene.connection.publisher())),
+        walk("Connection::with_channel", |scene| {
+            walked(scene.connection.with_channel(async |channel| channel.publish("", "q", "walked").await))
+        }),
         walk("Connection::close", |scene| walked(scene.connection.close())).ends(Ends::Connection),
         walk("Connection::close_with", |scene| walked(scene.connection.close_with(320.into(), "enough")))
             .ends(Ends::Connection),
@@ -57,8 +64,15 @@ fn receiving() -> Vec<Walk> {
         walk("Channel::qos", |scene| walked(scene.channel.qos(7))),
         walk("Channel::recover", |scene| walked(scene.channel.recover(true))),
         walk("Consumer::next", |scene| walked(scene.consumer.next())).meanwhile(|hands| hands.deliver("walked")),
+        walk("Consumer::recv_timeout", |scene| walked(scene.consumer.recv_timeout(MINUTE)))
+            .meanwhile(|hands| hands.deliver("walked")),
+        walk("Consumer::next_batch", |scene| walked(scene.consumer.next_batch(1, MINUTE)))
+            .meanwhile(|hands| hands.deliver("walked")),
+        walk("Consumer::set_prefetch", |scene| walked(scene.consumer.set_prefetch(7))).once(),
         walk("Consumer::cancel", |scene| walked(scene.consumer.cancel())).ends(Ends::Consumer),
         walk("Returns::next", |scene| walked(scene.returns.next())).meanwhile(|hands| hands.bring_back("walked")),
+        walk("Returns::recv_timeout", |scene| walked(scene.returns.recv_timeout(MINUTE)))
+            .meanwhile(|hands| hands.bring_back("walked")),
     ]
 }
 
