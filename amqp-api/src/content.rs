@@ -9,7 +9,7 @@ use amqp_proto::method::PropertiesRef;
 use amqp_proto::wire::ValueRef;
 use bytes::Bytes;
 
-use crate::codec::{self, Decode};
+use crate::codec::Decode;
 
 /// What a [`Delivery`](crate::Delivery) brought. A delivery dereferences to it, and
 /// [`Delivery::into_parts`](crate::Delivery::into_parts) gives it by itself: it can be kept when the delivery has been
@@ -115,7 +115,7 @@ impl Content {
             None | Some(b"" | b"identity") => Ok(self.body().to_slice()),
             #[cfg(feature = "gzip")]
             Some(b"gzip" | b"x-gzip") => {
-                codec::gzip::unpack(self.body(), self.max_body).map(Cow::Owned).map_err(codec_error)
+                crate::codec::gzip::unpack(self.body(), self.max_body).map(Cow::Owned).map_err(codec_error)
             }
             Some(other) => {
                 let encoding = String::from_utf8_lossy(other).into_owned();
@@ -160,7 +160,7 @@ impl Content {
     /// Those of [`decode`](Self::decode).
     #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        self.decode(&codec::Json)
+        self.decode(&crate::codec::Json)
     }
 }
 
