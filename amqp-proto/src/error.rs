@@ -102,6 +102,13 @@ pub enum TimeoutReason {
     Confirm,
     /// There was no room to publish.
     Room,
+    /// The connection was down, and did not come back in time.
+    Disconnected {
+        /// Why it was down.
+        cause: String,
+    },
+    /// It is time for the next attempt to connect, or to restore something.
+    Reconnect,
     /// `close-ok` did not come.
     Close,
     /// Nothing was received for two heartbeat intervals.
@@ -118,6 +125,8 @@ impl fmt::Display for TimeoutReason {
             Self::Handshake { state } => write!(f, "the peer went silent in the handshake, in state {state}"),
             Self::Call { method } => write!(f, "no reply to {method}"),
             Self::Confirm => f.write_str("the publish was not confirmed"),
+            Self::Disconnected { cause } => write!(f, "the connection did not come back in time ({cause})"),
+            Self::Reconnect => f.write_str("the next attempt is due"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
             Self::Close => f.write_str("the broker did not answer the close"),
             Self::Heartbeat { interval } => {

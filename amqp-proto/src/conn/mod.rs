@@ -17,6 +17,7 @@
 //! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
 //! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
 //! | `outbound` | bytes that wait to be written |
+//! | `recovering` and those it lists | how a lost connection comes back |
 //! | `timers` | heartbeats |
 //! | `ending` | close, abort, failure, time-outs: everybody who waits is told |
 //! | `ids`, `event` | the words spoken with those above |
@@ -34,13 +35,20 @@ mod deliver;
 mod ending;
 mod event;
 mod handshake;
+mod held;
 mod ids;
 mod inbound;
+mod lose;
 mod outbound;
 mod prefetch;
 mod publish;
+mod record;
+mod recovering;
+mod reopen;
 mod replies;
 mod requests;
+mod restart;
+mod restoring;
 mod room;
 mod settle;
 mod timers;
@@ -60,12 +68,15 @@ pub use self::event::{Event, Next, Outcome, Reply, Tuning};
 pub use self::ids::{ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;
 pub use self::publish::{Publish, PublishBody};
+pub use self::restart::HooksRun;
 
 use self::calls::Calls;
 use self::channel::Channels;
 use self::confirms::Waiters;
 use self::consumers::Consumer;
 use self::handshake::Phase;
+use self::lose::Unsent;
+use self::recovering::Recovering;
 use self::room::Room;
 use self::timers::Heartbeats;
 use crate::config::Config;
@@ -164,6 +175,15 @@ pub struct Connection {
     /// One entry for each channel with confirms outstanding.
     confirm_deadlines: BinaryHeap<Reverse<(Instant, ChannelId)>>,
     room: Room,
+    unsent: Unsent,
+
+    /// The handshake was done once, and the connection handed out.
+    was_open: bool,
+    recovering: Option<Box<Recovering>>,
+    has_hooks: bool,
+    hooks_due: bool,
+    /// How often hooks were to be run.
+    hooks_run: u32,
 
     events: VecDeque<Event>,
     /// The driver has something to do that it does not know of.
@@ -220,6 +240,12 @@ impl Connection {
             unarmed: Vec::new(),
             confirm_deadlines: BinaryHeap::new(),
             room: Room::default(),
+            unsent: Unsent::default(),
+            was_open: false,
+            recovering: config.recovery.as_ref().map(|recovery| Box::new(Recovering::new(recovery, seed))),
+            has_hooks: false,
+            hooks_due: false,
+            hooks_run: 0,
             events: VecDeque::new(),
             turn: true,
             hasher: FixedState::with_seed(seed),
@@ -264,6 +290,7 @@ impl Connection {
         self.turn = false;
         self.calls.arm(now);
         self.arm_confirms(now);
+        self.arm_recovery(now);
         let paused = !self.wants_read();
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.pause(paused, now);
@@ -304,6 +331,7 @@ impl Connection {
         self.send_close_if_drained();
         std::mem::swap(&mut self.out, outbound);
         self.in_flight = outbound.len();
+        self.unsent = Unsent { queued: 0, leaving: self.unsent.queued };
         self.grant_room();
     }
 
@@ -317,7 +345,8 @@ impl Connection {
             .heartbeats
             .as_ref()
             .map(|heartbeats| (heartbeats.next(), TimeoutReason::Heartbeat { interval: heartbeats.interval() }));
-        [phase, call, confirm, heartbeat].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let recovery = self.recovery_deadline().map(|at| (at, TimeoutReason::Reconnect));
+        [phase, call, confirm, heartbeat, recovery].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// A deadline may have passed: looks at the clock, whichever timer it was.
@@ -327,6 +356,7 @@ impl Connection {
         }
         self.expire_calls(now);
         self.expire_confirms(now);
+        self.expire_recovery(now);
         let Some(heartbeats) = self.heartbeats else { return };
         if heartbeats.give_up_at().is_some_and(|at| at <= now) {
             let reason = TimeoutReason::Heartbeat { interval: heartbeats.interval() };
@@ -360,7 +390,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_read(&self) -> bool {
-        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
+        !self.is_disconnected() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
     }
 
     /// Whether it has ended: what is left is to be written, then the socket shut down.
@@ -378,11 +408,12 @@ impl Connection {
 
     // ---- state -------------------------------------------------------------------------------------------------
 
-    /// Whether the handshake is done and nobody has closed it.
+    /// Whether it takes new work: the handshake is done and nobody has closed it. What is asked of a connection that was
+    /// lost and comes back waits until then.
     #[must_use]
     #[inline]
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+        matches!(self.phase, Phase::Open | Phase::Hooks) || self.is_coming_back()
     }
 
     /// What was agreed on in the handshake.

@@ -101,7 +101,18 @@ impl Connection {
             return Err(during_publish(error));
         }
         let Some(channel) = self.channels.get_mut(id) else { return Ok(None) };
-        let Mode::Confirm(window) = &mut channel.mode else { return Ok(None) };
+        let window = match &mut channel.mode {
+            Mode::Confirm(window) => window,
+            Mode::Plain => {
+                // A body that leaves in parts is counted as long as it does.
+                self.unsent.queued += u64::from(channel.backlog.is_none());
+                return Ok(None);
+            }
+            Mode::Transaction => {
+                channel.uncommitted = true;
+                return Ok(None);
+            }
+        };
         let waiter = watched.then(|| self.waiters.insert());
         let fingerprint = publish.mandatory.then(|| {
             Fingerprint::new(

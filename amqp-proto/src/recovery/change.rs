@@ -16,14 +16,8 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// What the method changes, if anything. `last_queue` is the one that its channel declared last: an empty name means
-    /// it (0-9-1 §1.7.2).
-    pub(crate) fn of(method: &Method<'_>, last_queue: &str) -> Option<Self> {
-        let named = |name: ShortStr<'_>| if name.is_empty() { last_queue.to_owned() } else { text(name) };
-        // Where neither is given the routing key, too, is the name of that queue.
-        let key = |queue: ShortStr<'_>, routing_key: ShortStr<'_>| {
-            if queue.is_empty() && routing_key.is_empty() { last_queue.to_owned() } else { text(routing_key) }
-        };
+    /// What the method changes, if anything. An empty name is resolved when the change is made.
+    pub(crate) fn of(method: &Method<'_>) -> Option<Self> {
         let binding = |destination, source: ShortStr<'_>, routing_key, arguments: TableRef<'_>| Binding {
             destination,
             source: text(source),
@@ -61,25 +55,46 @@ impl Change {
                 arguments: declare.arguments.to_owned(),
                 consumers: 0,
             }),
-            Method::Queue(queue::Method::Delete(delete)) => Self::RemoveQueue(named(delete.queue)),
+            Method::Queue(queue::Method::Delete(delete)) => Self::RemoveQueue(text(delete.queue)),
             Method::Queue(queue::Method::Bind(bind)) => Self::Bind(binding(
-                Destination::Queue(named(bind.queue)),
+                Destination::Queue(text(bind.queue)),
                 bind.exchange,
-                key(bind.queue, bind.routing_key),
+                text(bind.routing_key),
                 bind.arguments,
             )),
             Method::Queue(queue::Method::Unbind(unbind)) => Self::Unbind(binding(
-                Destination::Queue(named(unbind.queue)),
+                Destination::Queue(text(unbind.queue)),
                 unbind.exchange,
-                key(unbind.queue, unbind.routing_key),
+                text(unbind.routing_key),
                 unbind.arguments,
             )),
             _ => return None,
         })
     }
 
-    /// The broker has granted it. `queue` is the name in `queue.declare-ok`.
-    pub(crate) fn apply(self, queue: Option<&str>, topology: &mut Topology) {
+    /// Whether something is recorded by it, and not forgotten.
+    pub(crate) fn adds(&self) -> bool {
+        matches!(self, Self::AddExchange(_) | Self::AddQueue(_) | Self::Bind(_))
+    }
+
+    /// The broker has granted it. `queue` is the name in `queue.declare-ok`; an empty name means `last_queue`, the one that
+    /// was declared last on the channel (0-9-1 §1.7.2).
+    pub(crate) fn apply(mut self, last_queue: &str, queue: Option<&str>, topology: &mut Topology) {
+        match &mut self {
+            Self::RemoveQueue(name) if name.is_empty() => last_queue.clone_into(name),
+            Self::Bind(binding) | Self::Unbind(binding) => {
+                if let Destination::Queue(name) = &mut binding.destination
+                    && name.is_empty()
+                {
+                    last_queue.clone_into(name);
+                    // Where neither is given the routing key, too, is the name of that queue.
+                    if binding.routing_key.is_empty() {
+                        last_queue.clone_into(&mut binding.routing_key);
+                    }
+                }
+            }
+            _ => {}
+        }
         match self {
             Self::AddExchange(exchange) => topology.add_exchange(exchange),
             Self::RemoveExchange(name) => topology.remove_exchange(&name),

@@ -14,7 +14,7 @@ mod topology;
 
 pub use self::back_off::BackOff;
 pub(crate) use self::change::Change;
-pub use self::restore::Entity;
-pub(crate) use self::restore::{Item, Next, Refused, Restore};
+pub use self::restore::Recorded;
+pub(crate) use self::restore::{ATTEMPTS, Item, Next, Refused, Restore};
 pub(crate) use self::topology::Topology;
 pub use self::topology::{Binding, Destination, Exchange, Queue};

@@ -28,15 +28,43 @@ pub(crate) enum Item {
     Binding(Binding),
 }
 
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange {name}"),
+            Self::Queue(name) => write!(f, "queue {name}"),
+            Self::Binding(binding) => Entity::Binding(binding).fmt(f),
+        }
+    }
+}
+
+/// Something that was declared, and is declared again when the connection comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorded {
+    /// An exchange.
+    Exchange(Exchange),
+    /// A queue.
+    Queue(Queue),
+    /// A binding.
+    Binding(Binding),
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(exchange) => Entity::Exchange(exchange).fmt(f),
+            Self::Queue(queue) => Entity::Queue(queue).fmt(f),
+            Self::Binding(binding) => Entity::Binding(binding).fmt(f),
+        }
+    }
+}
+
 /// What is recorded of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Entity<'a> {
-    /// An exchange.
+pub(crate) enum Entity<'a> {
     Exchange(&'a Exchange),
-    /// A queue.
     Queue(&'a Queue),
-    /// A binding.
     Binding(&'a Binding),
 }
 
@@ -100,6 +128,32 @@ impl<'a> Entity<'a> {
 }
 
 impl Topology {
+    /// All of it, in the order in which it is restored.
+    pub(crate) fn all(&self) -> Vec<Recorded> {
+        let exchanges = self.exchanges.values().cloned().map(Recorded::Exchange);
+        let queues = self.queues.values().cloned().map(Recorded::Queue);
+        let bindings = self.bindings.values().flatten().cloned().map(Recorded::Binding);
+        exchanges.chain(queues).chain(bindings).collect()
+    }
+
+    /// Forgets this alone, and nothing that depends on it.
+    pub(crate) fn forget(&mut self, recorded: &Recorded) {
+        match recorded {
+            Recorded::Exchange(exchange) => {
+                self.exchanges.remove(&exchange.name);
+            }
+            Recorded::Queue(queue) => {
+                self.queues.remove(&queue.name);
+            }
+            Recorded::Binding(binding) => {
+                if let Some(known) = self.bindings.get_mut(&binding.destination) {
+                    known.retain(|other| other != binding);
+                }
+                self.bindings.retain(|_, known| !known.is_empty());
+            }
+        }
+    }
+
     /// What is recorded of this thing, if it has not been deleted meanwhile.
     pub(crate) fn get(&self, item: &Item) -> Option<Entity<'_>> {
         match item {
@@ -421,10 +475,10 @@ mod tests {
             arguments: arguments.as_ref(),
         };
         let mut topology = Topology::default();
-        Change::of(&declare.into(), "").unwrap().apply(Some("q"), &mut topology);
+        Change::of(&declare.into()).unwrap().apply("", Some("q"), &mut topology);
         let entity = topology.get(&Item::Queue("q".to_owned())).unwrap();
         assert_eq!(entity.method().unwrap(), queue::Declare { nowait: false, ..declare }.into());
-        assert!(Change::of(&queue::Declare { passive: true, ..declare }.into(), "").is_none());
+        assert!(Change::of(&queue::Declare { passive: true, ..declare }.into()).is_none());
 
         let bind = queue::Bind {
             queue: ShortStr::EMPTY,
@@ -433,13 +487,13 @@ mod tests {
             nowait: false,
             arguments: TableRef::EMPTY,
         };
-        Change::of(&bind.into(), "q").unwrap().apply(None, &mut topology);
+        Change::of(&bind.into()).unwrap().apply("q", None, &mut topology);
         let bound = &topology.bindings[&to_queue("q")][0];
         assert_eq!((bound.source.as_str(), bound.routing_key.as_str()), ("amq.direct", "q"));
         let name = ShortStr::new("q").unwrap();
         let unbind =
             queue::Unbind { queue: name, exchange: bind.exchange, routing_key: name, arguments: TableRef::EMPTY };
-        Change::of(&unbind.into(), "").unwrap().apply(None, &mut topology);
+        Change::of(&unbind.into()).unwrap().apply("", None, &mut topology);
         assert!(topology.bindings.is_empty());
     }
 }

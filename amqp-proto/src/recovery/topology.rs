@@ -170,6 +170,7 @@ impl Topology {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
     }

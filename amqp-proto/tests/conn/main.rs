@@ -19,4 +19,5 @@ mod heartbeat;
 mod malformed;
 mod publish;
 mod publish_streamed;
+mod recovery;
 mod room;
