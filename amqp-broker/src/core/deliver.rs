@@ -1,0 +1,182 @@
+//! From queues to consumers, and out of queues to dead-letter exchanges.
+
+use std::sync::Arc;
+
+use super::death::{self, Reason};
+use super::late::{Delivery, Late};
+use super::message::Message;
+use super::name::Name;
+use super::queue::{Arrival, ConsumerId, Dead, Entry, Kind, QueueId};
+use super::timers::Timer;
+use super::{Core, SessionId};
+
+impl Core {
+    /// A message comes to a queue. `false` if the queue is full and its publisher is to know.
+    pub(super) fn enqueue(&mut self, id: QueueId, message: Arc<Message>) -> bool {
+        let (now, turn, millis) = (self.now, self.turn, self.unix_millis());
+        let Some(queue) = self.queues.get_mut(&id) else { return true };
+        if queue.kind == Kind::Stream {
+            queue.log.append(message, turn, millis);
+            self.run_stream(id);
+            return true;
+        }
+        let arrival = queue.arrive(id, message, now, &mut self.dead);
+        self.run_queue(id);
+        matches!(arrival, Arrival::Taken)
+    }
+
+    /// Gives what waits in a queue to those who can take it, drops what is too much or too old, and sets its timer.
+    pub(super) fn run_queue(&mut self, id: QueueId) {
+        let now = self.now;
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        if queue.kind == Kind::Stream {
+            return self.run_stream(id);
+        }
+        queue.expire(id, now, &mut self.dead);
+        while queue.ready.len() > 0 {
+            let Some(consumer_id) = queue.consumers.next() else { break };
+            let Some(consumer) = queue.consumers.get_mut(consumer_id) else { break };
+            let session_id = consumer.session;
+            let session = self.sessions.get_mut(&session_id);
+            let can_take = session.is_some_and(|session| {
+                let is_full = session.is_full();
+                session.congested |= is_full;
+                let channel = session.channels.get(&consumer.channel);
+                let has_room = consumer.no_ack || channel.is_some_and(|channel| !channel.is_at_global_prefetch());
+                consumer.has_room() && has_room && !is_full
+            });
+            if !can_take {
+                queue.consumers.block(consumer_id);
+                continue;
+            }
+            let Some(entry) = queue.ready.pop() else { break };
+            let (number, no_ack, tag) = (consumer.channel, consumer.no_ack, consumer.tag.clone());
+            if !no_ack {
+                consumer.unacked += 1;
+                queue.unacked += 1;
+            }
+            queue.consumers.served(consumer_id);
+            let delivery = Delivery { tag, queue: id, kind: queue.kind, consumer: consumer_id, no_ack, entry, offset: None };
+            hand_over(&mut self.sessions, &mut self.dirty, session_id, number, delivery);
+        }
+        queue.drop_overflow(id, &mut self.dead);
+        queue.expire(id, now, &mut self.dead);
+        let deadline = queue.deadline();
+        self.timers.arm(Timer::Queue(id), deadline);
+    }
+
+    /// Streams go to every consumer, from where it is.
+    fn run_stream(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let ids: Vec<ConsumerId> = queue.consumers.iter().map(|(id, _)| id).collect();
+        for consumer_id in ids {
+            loop {
+                let Some(consumer) = queue.consumers.get_mut(consumer_id) else { break };
+                let Some(session) = self.sessions.get_mut(&consumer.session) else { break };
+                let is_full = session.is_full();
+                session.congested |= is_full;
+                if is_full || !consumer.has_room() {
+                    break;
+                }
+                let Some((offset, message)) = consumer.cursor.as_mut().and_then(|cursor| queue.log.read(cursor)) else {
+                    break;
+                };
+                consumer.unacked += 1;
+                let (session, number, tag) = (consumer.session, consumer.channel, consumer.tag.clone());
+                let delivery = Delivery {
+                    tag,
+                    queue: id,
+                    kind: Kind::Stream,
+                    consumer: consumer_id,
+                    no_ack: false,
+                    entry: Entry::new(message, offset, None),
+                    offset: Some(offset),
+                };
+                hand_over(&mut self.sessions, &mut self.dirty, session, number, delivery);
+            }
+        }
+    }
+
+    /// The consumers of a channel may be able to take messages again.
+    pub(super) fn unblock_consumers(&mut self, id: SessionId, number: u16) {
+        let Some(channel) = self.sessions.get(&id).and_then(|session| session.channels.get(&number)) else { return };
+        let consumers: Vec<_> = channel.consumers.values().copied().collect();
+        for (queue_id, consumer) in consumers {
+            if let Some(queue) = self.queues.get_mut(&queue_id)
+                && (queue.consumers.unblock(consumer) || queue.kind == Kind::Stream)
+            {
+                self.run_queue(queue_id);
+            }
+        }
+    }
+
+    /// Something of a queue is due.
+    pub(super) fn queue_timeout(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        let unused = queue.policy.expires.filter(|_| queue.consumers.is_empty());
+        if unused.is_some_and(|millis| queue.idle_since.saturating_add(millis.saturating_mul(1000)) <= self.now) {
+            return self.delete_queue(id);
+        }
+        self.run_queue(id);
+    }
+
+    /// Sends the dead where their queues want them.
+    pub(super) fn bury(&mut self) {
+        // The dead of the dead are appended meanwhile; a cycle ends by itself.
+        let mut done = 0;
+        while let Some(dead) = self.dead.get(done) {
+            let (queue, message, reason) = (dead.queue, Arc::clone(&dead.message), dead.reason);
+            done += 1;
+            self.bury_one(queue, &message, reason);
+        }
+        self.dead.clear();
+    }
+
+    fn bury_one(&mut self, id: QueueId, message: &Message, reason: Reason) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        let Some(exchange) = queue.policy.dead_letter_exchange.clone() else { return };
+        let (vhost, name) = (queue.vhost.clone(), queue.name.clone());
+        let routing_key = queue.policy.dead_letter_routing_key.clone();
+        let is_there = self.vhosts.get(vhost.as_bytes()).is_some_and(|it| it.exchanges.contains_key(exchange.as_bytes()));
+        if !is_there {
+            return;
+        }
+        let version = self.version;
+        let deaths = death::record(message, &name, reason, self.unix_millis() / 1000);
+        let properties = death::properties(version, &message.properties(), &deaths, true);
+        let rejected = reason == Reason::Rejected && version.tells_acquired_count();
+        let keeps_cc = version.tells_last_death();
+        let reborn = message.reborn(exchange, routing_key.as_ref(), deaths, rejected, &properties, keeps_cc);
+        let reborn = Arc::new(reborn);
+        let routes = self.route(&vhost, &reborn);
+        for target in routes.queues {
+            let cycles = |name: &Name| reason != Reason::Rejected && death::is_cycle(reborn.deaths(), name);
+            if self.queues.get(&target).is_some_and(|queue| !cycles(&queue.name)) {
+                self.enqueue(target, Arc::clone(&reborn));
+            }
+        }
+    }
+
+    /// Messages leave a queue with a reason, if they are to be dead-lettered at all.
+    pub(super) fn kill(&mut self, queue: QueueId, message: Arc<Message>, reason: Reason) {
+        self.dead.push(Dead { queue, message, reason });
+    }
+}
+
+/// Puts a delivery to its channel.
+fn hand_over(
+    sessions: &mut std::collections::BTreeMap<SessionId, super::session::Session>,
+    dirty: &mut Vec<(SessionId, u16)>,
+    id: SessionId,
+    number: u16,
+    delivery: Delivery,
+) {
+    let Some(session) = sessions.get_mut(&id) else { return };
+    session.late_bytes += delivery.entry.message.size();
+    let Some(channel) = session.channels.get_mut(&number) else { return };
+    channel.unacked_by_consumers += usize::from(!delivery.no_ack);
+    channel.late.push_back(Late::Deliver(Box::new(delivery)));
+    if !std::mem::replace(&mut channel.dirty, true) {
+        dirty.push((id, number));
+    }
+}

@@ -1,0 +1,271 @@
+//! From the protocol header to an open connection, and the other methods of class connection.
+
+use amqp_proto::method::{Method, ReplyCode, connection};
+use amqp_proto::wire::{Deframer, FieldTable, FieldValue, LongStr, ShortStr, TableRef};
+
+use super::{Capabilities, Core, Phase, SessionId};
+use crate::core::erlang::Binary;
+use crate::core::name::Name;
+use crate::core::refusal::{Outcome, Refusal};
+
+/// The limit on frames before it is negotiated, in bytes.
+const FRAME_MAX_AT_FIRST: u32 = 8192;
+
+impl Core {
+    pub(super) fn start_handshake(&mut self, id: SessionId) {
+        let properties = self.server_properties();
+        let mechanisms = self.version.mechanisms();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.phase = Phase::Starting;
+        session.deframer = Deframer::new(FRAME_MAX_AT_FIRST);
+        session.put(0, &connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: properties.as_ref(),
+            mechanisms: LongStr(mechanisms.as_bytes()),
+            locales: LongStr(b"en_US"),
+        });
+        self.wake(id);
+    }
+
+    fn server_properties(&self) -> FieldTable {
+        let mut capabilities = FieldTable::new();
+        for name in [
+            "publisher_confirms",
+            "exchange_exchange_bindings",
+            "basic.nack",
+            "consumer_cancel_notify",
+            "connection.blocked",
+            "consumer_priorities",
+            "authentication_failure_close",
+            "per_consumer_qos",
+            "direct_reply_to",
+        ] {
+            // Names and values of a few bytes fit into a table.
+            let _ = capabilities.insert(name, true);
+        }
+        let mut properties = FieldTable::new();
+        let text = |text: &str| FieldValue::from(text);
+        for (name, value) in [
+            ("capabilities", FieldValue::Table(capabilities)),
+            ("cluster_name", text("amqp-broker@localhost")),
+            ("copyright", text("amqp-broker: behaves like RabbitMQ, for tests and demos, not for production")),
+            ("information", text("Licensed under MIT OR Apache-2.0")),
+            ("platform", text("Rust")),
+            ("product", text("RabbitMQ")),
+            ("version", text(self.version.version())),
+        ] {
+            let _ = properties.insert(name, value);
+        }
+        properties
+    }
+
+    /// A method on channel 0.
+    pub(super) fn connection_method(&mut self, id: SessionId, payload: &[u8]) -> Outcome {
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        let phase = session.phase;
+        if phase != Phase::Running && phase != Phase::Closing && self.is_refused_silently(phase, payload) {
+            self.hush(id);
+            return Ok(());
+        }
+        let method = match self.decode(payload) {
+            Ok(method) => method,
+            Err(_) if phase == Phase::Closing => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        };
+        let blamed = Some((method.class_id(), method.method_id()));
+        let done = match method {
+            Method::Connection(method) => self.connection_step(id, phase, &method),
+            _ => Err(unexpected(phase)),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(_) if phase == Phase::Closing => Ok(()),
+            Err(refusal @ Refusal::Close { method: None, .. }) => Err(refusal.blaming(blamed)),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Listens no more, and closes the socket after a while.
+    pub(super) fn hush(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.fall_silent(self.now);
+        }
+        self.arm_session(id);
+    }
+
+    /// Whether a client in its handshake is not even told what was wrong.
+    fn is_refused_silently(&self, phase: Phase, payload: &[u8]) -> bool {
+        let Ok(Method::Connection(method)) = Method::decode(payload) else { return true };
+        match (phase, method) {
+            (Phase::Starting, connection::Method::StartOk(_)) => false,
+            (Phase::Tuning, connection::Method::TuneOk(tune)) => !self.accepts(&tune),
+            (Phase::Opening, connection::Method::Open(_)) => false,
+            (_, connection::Method::Close(_) | connection::Method::CloseOk(_)) => true,
+            _ => true,
+        }
+    }
+
+    fn accepts(&self, tune: &connection::TuneOk) -> bool {
+        let within = |value: u32, least: u32, most: u32| {
+            (value == 0 || value >= least) && (most == 0 || value != 0 && value <= most)
+        };
+        within(tune.frame_max, self.version.frame_min(), self.limits.frame_max)
+            && within(tune.channel_max.into(), 1, self.limits.channel_max.into())
+    }
+
+    fn connection_step(&mut self, id: SessionId, phase: Phase, method: &connection::Method<'_>) -> Outcome {
+        match (phase, method) {
+            (Phase::Starting, connection::Method::StartOk(start)) => self.log_in(id, start),
+            (Phase::Tuning, connection::Method::TuneOk(tune)) => {
+                let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+                session.channel_max = tune.channel_max;
+                session.frame_max = tune.frame_max;
+                session.heartbeat = tune.heartbeat;
+                // RabbitMQ lets clients be off by the size of an empty frame.
+                let limit = if tune.frame_max == 0 { 0 } else { tune.frame_max.saturating_add(8) };
+                session.deframer.set_frame_max(limit);
+                session.phase = Phase::Opening;
+                Ok(())
+            }
+            (Phase::Opening, connection::Method::Open(open)) => self.open(id, open.virtual_host),
+            (Phase::Running, connection::Method::Close(_)) => {
+                self.release_session(id);
+                let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+                session.put(0, &connection::CloseOk {});
+                self.end_session(id);
+                Ok(())
+            }
+            (Phase::Closing, connection::Method::Close(_)) => {
+                let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+                session.put(0, &connection::CloseOk {});
+                self.wake(id);
+                Ok(())
+            }
+            (Phase::Closing, connection::Method::CloseOk(_)) => {
+                self.end_session(id);
+                Ok(())
+            }
+            (Phase::Running, connection::Method::UpdateSecret(_)) => {
+                let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+                session.put(0, &connection::UpdateSecretOk {});
+                self.wake(id);
+                Ok(())
+            }
+            _ => Err(unexpected(phase)),
+        }
+    }
+
+    fn log_in(&mut self, id: SessionId, start: &connection::StartOk<'_>) -> Outcome {
+        let flag = |capabilities: TableRef<'_>, name: &str| {
+            capabilities.get(name).and_then(|value| value.as_bool()).unwrap_or_default()
+        };
+        let capabilities = start.client_properties.get("capabilities").and_then(|value| value.as_table());
+        let capabilities = capabilities.unwrap_or_default();
+        let mechanism = start.mechanism.to_string_lossy();
+        let known = self.version.mechanisms().split(' ').any(|known| known == mechanism);
+        let user = if known { self.authenticate(&mechanism, start.response.0) } else { None };
+        let (channel_max, frame_max, heartbeat) =
+            (self.limits.channel_max, self.limits.frame_max, self.limits.heartbeat_seconds());
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        session.client_properties = start.client_properties.to_owned();
+        session.capabilities = Capabilities {
+            authentication_failure_close: flag(capabilities, "authentication_failure_close"),
+            blocked: flag(capabilities, "connection.blocked"),
+            consumer_cancel_notify: flag(capabilities, "consumer_cancel_notify"),
+        };
+        match user {
+            Some(Ok(user)) => {
+                session.user = user;
+                session.phase = Phase::Tuning;
+                session.put(0, &connection::Tune { channel_max, frame_max, heartbeat });
+            }
+            // It is told, if it understands.
+            Some(Err(())) if session.capabilities.authentication_failure_close => {
+                let text = format!(
+                    "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
+                     For details see the broker logfile."
+                );
+                session.put(0, &connection::Close {
+                    reply_code: ReplyCode::ACCESS_REFUSED,
+                    reply_text: ShortStr::truncated(&text),
+                    class_id: 0,
+                    method_id: 0,
+                });
+                session.fall_silent(self.now);
+            }
+            _ => session.fall_silent(self.now),
+        }
+        self.wake(id);
+        self.arm_session(id);
+        Ok(())
+    }
+
+    /// Who logs in, or that they may not; `None` if the response makes no sense.
+    fn authenticate(&self, mechanism: &str, response: &[u8]) -> Option<Result<Name, ()>> {
+        let checked = |user: &[u8], password: &[u8]| {
+            if self.users.is_password(user, password) { Ok(Name::from(user)) } else { Err(()) }
+        };
+        match mechanism {
+            "PLAIN" => {
+                let mut parts = response.splitn(3, |&byte| byte == 0);
+                let (_authorize, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+                Some(checked(user, password))
+            }
+            "AMQPLAIN" => {
+                let table = TableRef::from_wire(response).ok()?;
+                let part = |name: &str| table.get(name).and_then(|value| value.as_bytes());
+                Some(checked(part("LOGIN")?, part("PASSWORD")?))
+            }
+            // RabbitMQ lets these in as guest.
+            "ANONYMOUS" => Some(Ok(Name::from("guest"))),
+            _ => None,
+        }
+    }
+
+    fn open(&mut self, id: SessionId, vhost: ShortStr<'_>) -> Outcome {
+        let vhost = Name::from(vhost.as_bytes());
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        if !self.vhosts.contains_key(vhost.as_bytes()) {
+            return Err(Refusal::not_allowed(format_args!("vhost {vhost} not found")));
+        }
+        if !self.users.may_enter(&session.user, &vhost) {
+            let user = &session.user;
+            return Err(Refusal::not_allowed(format_args!("access to vhost '{vhost}' refused for user '{user}'")));
+        }
+        session.vhost = vhost;
+        session.phase = Phase::Running;
+        session.put(0, &connection::OpenOk {});
+        self.wake(id);
+        self.arm_session(id);
+        Ok(())
+    }
+
+    /// Decodes a method.
+    ///
+    /// # Errors
+    /// As RabbitMQ fails: with a frame error, or by crashing.
+    pub(super) fn decode<'a>(&self, payload: &'a [u8]) -> Outcome<Method<'a>> {
+        Method::decode(payload).map_err(|error| {
+            use amqp_proto::wire::DecodeErrorKind as Kind;
+            match error.kind {
+                Kind::UnknownClass(_) | Kind::UnknownMethod(..) | Kind::UnknownTag(_) => Refusal::Hangup,
+                _ => {
+                    let fields = payload.get(4..).unwrap_or_default();
+                    Refusal::frame_error(format_args!("cannot decode {}", Binary(fields)))
+                        .blaming(Some((error.class_id, error.method_id)))
+                }
+            }
+        })
+    }
+}
+
+fn unexpected(phase: Phase) -> Refusal {
+    let state = match phase {
+        Phase::Header | Phase::Starting => "starting",
+        Phase::Tuning => "tuning",
+        Phase::Opening => "opening",
+        _ => "running",
+    };
+    Refusal::channel_error(format_args!("unexpected method in connection state {state}"))
+}

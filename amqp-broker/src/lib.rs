@@ -1,0 +1,66 @@
+//! An in-process, in-memory AMQP 0-9-1 broker that behaves as RabbitMQ does: for tests and demos, never for production.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! let broker = amqp_broker::Broker::start()?;
+//! println!("any AMQP client can connect to {}", broker.uri());
+//! assert!(broker.queues().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It keeps everything in memory, and what it says is confirmed is gone with the process. It does not lie otherwise: replies,
+//! their order, reply codes and texts are RabbitMQ's, as recorded from RabbitMQ 3.10, 4.0 and 4.3; [`Emulate`] says which.
+//! What a test finds out here holds there.
+//!
+//! - [`Broker`] listens on a port of the loopback interface, on one thread. It answers what is in it ([`Broker::queues`],
+//!   [`Broker::messages`] and so on), and takes an operator's wishes ([`Broker::set_alarm`], [`Broker::close_connections`]).
+//! - [`Rule`]s make faults: confirms that are dropped, late or negative, channels and connections that are closed, sockets
+//!   that are cut or go silent.
+//! - [`Core`] is the broker without I/O, for simulations: bytes in, bytes out, time from outside.
+//!
+//! # Faults in one line each
+//!
+//! ```
+//! use std::time::Duration;
+//! use amqp_broker::{Alarm, Broker, On, Reaction, Rule};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let broker = Broker::start()?;
+//! // The third publish is never confirmed.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::NoConfirm).after(2).times(1));
+//! // What is published to `slow` is confirmed late.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::ConfirmAfter(Duration::from_secs(1))).when(|seen| seen.routing_key == "slow"));
+//! // One declaration fails.
+//! let text = "RESOURCE_LOCKED - not now".to_owned();
+//! broker.add_rule(Rule::new(On::Method("queue.declare"), Reaction::CloseChannel(405, text)).times(1));
+//! // Whoever publishes is blocked.
+//! broker.set_alarm(Alarm::Memory, true);
+//! // An operator closes a client's connection, by its name.
+//! broker.close_connections("worker", 320, "maintenance");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is not there
+//!
+//! No persistence, clusters, policies, TLS, management API, plugins, or other protocols. Streams keep everything.
+
+mod core;
+mod emulate;
+mod limits;
+mod server;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
+pub use crate::core::access::Permissions;
+pub use crate::core::alarm::Alarm;
+pub use crate::core::listing::{
+    BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, ExchangeInfo, MessageInfo, QueueInfo, texts,
+};
+pub use crate::core::{Core, NotThere, On, Reaction, Rule, Seen, SessionId};
+pub use emulate::Emulate;
+pub use limits::Limits;
+pub use server::{Broker, Builder};

@@ -1,0 +1,49 @@
+//! The broker as a program, for a demo or for tests in other languages. Not for production: it keeps everything in memory.
+
+use std::io::{self, Write};
+
+use amqp_broker::{Broker, Emulate};
+use clap::{Parser, ValueEnum};
+
+/// An in-memory AMQP 0-9-1 broker that behaves as RabbitMQ does, for tests and demos. NOT FOR PRODUCTION: nothing is kept.
+#[derive(Parser)]
+struct Arguments {
+    /// The port of 127.0.0.1 to listen on; 0 is a free one.
+    #[arg(long, default_value_t = 5672)]
+    port: u16,
+    /// The RabbitMQ to behave like.
+    #[arg(long, value_enum, default_value_t = Version::V4_3)]
+    emulate: Version,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Version {
+    #[value(name = "3.10")]
+    V3_10,
+    #[value(name = "4.0")]
+    V4_0,
+    #[value(name = "4.3")]
+    V4_3,
+}
+
+impl From<Version> for Emulate {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V3_10 => Self::V3_10,
+            Version::V4_0 => Self::V4_0,
+            Version::V4_3 => Self::V4_3,
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let broker = Broker::builder().port(arguments.port).emulate(arguments.emulate.into()).start()?;
+    let mut output = io::stdout();
+    writeln!(output, "listening on {}", broker.uri())?;
+    writeln!(output, "This is a broker for tests and demos, not for production: it keeps everything in memory.")?;
+    output.flush()?;
+    loop {
+        std::thread::park();
+    }
+}
