@@ -80,9 +80,9 @@ pub(crate) fn properties(version: Emulate, properties: &PropertiesRef<'_>, death
     headers.push(("x-death".into(), FieldValue::Array(tables)));
     let text = |name: &Name| FieldValue::LongString(name.as_bytes().to_vec());
     let mut tell = |which: &str, death: &Death| {
-        headers.push((format!("x-{which}-death-reason").into(), death.reason.name().into()));
-        headers.push((format!("x-{which}-death-queue").into(), text(&death.queue)));
         headers.push((format!("x-{which}-death-exchange").into(), text(&death.exchange)));
+        headers.push((format!("x-{which}-death-queue").into(), text(&death.queue)));
+        headers.push((format!("x-{which}-death-reason").into(), death.reason.name().into()));
     };
     // The first death never leaves the list: it only moves to the front when it happens again.
     let is_first = properties.headers.is_none_or(|headers| !headers.contains_key("x-first-death-reason"));

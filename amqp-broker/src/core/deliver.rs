@@ -100,14 +100,18 @@ impl Core {
     /// The consumers of a channel may be able to take messages again.
     pub(super) fn unblock_consumers(&mut self, id: SessionId, number: u16) {
         let Some(channel) = self.sessions.get(&id).and_then(|session| session.channels.get(&number)) else { return };
-        let consumers: Vec<_> = channel.consumers.values().copied().collect();
-        for (queue_id, consumer) in consumers {
-            if let Some(queue) = self.queues.get_mut(&queue_id)
-                && (queue.consumers.unblock(consumer) || queue.kind == Kind::Stream)
+        let mut queues = Vec::new();
+        for (queue_id, consumer) in channel.consumers.values() {
+            if let Some(queue) = self.queues.get_mut(queue_id)
+                && (queue.consumers.unblock(*consumer) || queue.kind == Kind::Stream)
             {
-                self.run_queue(queue_id);
+                queues.push(*queue_id);
             }
         }
+        // The same one does not always come first: those of a shared prefetch get their turns.
+        let first = usize::try_from(self.turn).unwrap_or_default() % queues.len().max(1);
+        queues.rotate_left(first);
+        queues.into_iter().for_each(|queue| self.run_queue(queue));
     }
 
     /// Something of a queue is due.

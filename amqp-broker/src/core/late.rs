@@ -67,7 +67,7 @@ impl Core {
             for event in late {
                 write(version, session, number, event);
             }
-            write_confirms(version, session, number);
+            write_confirms(session, number);
             self.wake(id);
         }
     }
@@ -188,7 +188,7 @@ pub(super) fn put_message(
 }
 
 /// Writes confirms as RabbitMQ puts them together: all below the lowest unsettled one by one `multiple`.
-fn write_confirms(version: Emulate, session: &mut Session, number: u16) {
+fn write_confirms(session: &mut Session, number: u16) {
     let Some(channel) = session.channels.get_mut(&number) else { return };
     if channel.acks.is_empty() && channel.nacks.is_empty() || channel.closing {
         return;
@@ -197,12 +197,8 @@ fn write_confirms(version: Emulate, session: &mut Session, number: u16) {
     acks.sort_unstable();
     nacks.sort_unstable();
     let held = channel.held.first().copied().unwrap_or(u64::MAX);
-    let cutoff = |others: &[u64]| held.min(others.first().copied().unwrap_or(u64::MAX));
-    let (ack_cutoff, nack_cutoff) = match version {
-        // Older ones never coalesce nacks.
-        Emulate::V4_3 => (cutoff(&nacks), cutoff(&acks)),
-        _ => (cutoff(&nacks), 0),
-    };
+    // The acks go first, so that a nack of all that is left means what it says.
+    let (ack_cutoff, nack_cutoff) = (held.min(nacks.first().copied().unwrap_or(u64::MAX)), held);
     coalesce(&acks, ack_cutoff, |delivery_tag, multiple| {
         session.put(number, &basic::Ack { delivery_tag, multiple });
     });

@@ -52,6 +52,8 @@ impl Core {
     pub(super) fn settle(&mut self, id: SessionId, number: u16, settled: Vec<Unacked>, how: Settle) {
         let mut touched = BTreeSet::new();
         let mut by_consumers = 0;
+        let channel = self.sessions.get(&id).and_then(|session| session.channels.get(&number));
+        let is_limited = channel.is_some_and(|channel| channel.global_prefetch > 0);
         for unacked in settled {
             let queue_id = unacked.queue;
             by_consumers += usize::from(unacked.consumer.is_some());
@@ -60,7 +62,9 @@ impl Core {
                 && let Some(consumer) = queue.consumers.get_mut(consumer_id)
             {
                 consumer.unacked = consumer.unacked.saturating_sub(1);
-                queue.consumers.unblock(consumer_id);
+                if !is_limited {
+                    queue.consumers.unblock(consumer_id);
+                }
             }
             touched.insert(queue_id);
             // What a stream delivers stays there.
@@ -74,16 +78,14 @@ impl Core {
                 }
             }
         }
-        let mut is_limited = false;
         if let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) {
             channel.unacked_by_consumers = channel.unacked_by_consumers.saturating_sub(by_consumers);
-            is_limited = channel.global_prefetch > 0;
-        }
-        for queue in touched {
-            self.run_queue(queue);
         }
         if is_limited {
             self.unblock_consumers(id, number);
+        }
+        for queue in touched {
+            self.run_queue(queue);
         }
         self.bury();
     }
