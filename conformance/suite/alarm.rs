@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use conformance::{Context, Node, Options, cases, wait};
+use conformance::suite::Subject;
+use conformance::{Context, Options, cases, wait};
 
 use crate::facade::{Connection, Error, ErrorKind, Origin, Queue, TimeoutReason, connect, spawn};
 use crate::suite::support::{Result, SOON, await_queue, named};
@@ -23,7 +24,7 @@ fn await_blocked(connection: &Connection, blocked: bool) {
 }
 
 /// The state of the case's connections at a node.
-fn states(context: &Context, node: &Node) -> Result<Vec<String>> {
+fn states(context: &Context, node: &Subject) -> Result<Vec<String>> {
     let mut states: Vec<_> =
         node.connections_named(context.case())?.into_iter().map(|connection| connection.state).collect();
     states.sort();

@@ -80,7 +80,7 @@ const LARGE: usize = 40 << 20;
 
 /// A node that takes large messages, a client's way through a proxy to it, and that way's record.
 struct Way {
-    node: conformance::suite::Lease<conformance::Node>,
+    node: conformance::suite::Lease<conformance::suite::Subject>,
     recorder: Recorder,
     proxy: Proxy,
 }

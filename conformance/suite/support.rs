@@ -5,7 +5,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 use conformance::node::Queue;
-use conformance::{Context, Node, wait};
+use conformance::suite::Subject;
+use conformance::{Context, wait};
 
 use crate::facade::{Config, Connection, Error, ErrorKind, connect};
 
@@ -50,7 +51,7 @@ pub(crate) async fn open(context: &Context) -> Result<Connection, Error> {
 }
 
 /// The major and minor version of a node: what a broker does not have is an expectation of its version.
-pub(crate) fn version(node: &Node) -> (u32, u32) {
+pub(crate) fn version(node: &Subject) -> (u32, u32) {
     let version = node.version().expect("the node answers");
     let mut numbers = version.split('.').map_while(|number| number.parse().ok());
     match (numbers.next(), numbers.next()) {
@@ -61,7 +62,7 @@ pub(crate) fn version(node: &Node) -> (u32, u32) {
 
 /// Waits until the broker sees a queue of the default virtual host in such a state.
 #[track_caller]
-pub(crate) fn await_queue(node: &Node, name: &str, what: &str, is_so: impl Fn(&Queue) -> bool) {
+pub(crate) fn await_queue(node: &Subject, name: &str, what: &str, is_so: impl Fn(&Queue) -> bool) {
     let mut seen = None;
     let waited = wait::until_true(SOON, what, || {
         seen = node.queue(name).expect("the node answers");

@@ -110,7 +110,8 @@ impl Users {
     /// # Errors
     /// If the user may not do it.
     pub(super) fn check(&self, user: &Name, access: Access, resource: &Resource<'_>) -> Outcome {
-        let permissions = self.all.get(user.as_bytes()).and_then(|user| user.permissions.get(resource.vhost.as_bytes()));
+        let permissions =
+            self.all.get(user.as_bytes()).and_then(|user| user.permissions.get(resource.vhost.as_bytes()));
         let allowed = match permissions {
             None => false,
             Some(None) => true,
@@ -135,7 +136,11 @@ impl Users {
 
 /// Permissions know the default exchange by another name.
 fn resource_name(resource: &Resource<'_>) -> String {
-    if resource.kind == "exchange" && resource.name.is_empty() { "amq.default".to_owned() } else { resource.name.to_string() }
+    if resource.kind == "exchange" && resource.name.is_empty() {
+        "amq.default".to_owned()
+    } else {
+        resource.name.to_string()
+    }
 }
 
 impl Default for Permissions {

@@ -74,7 +74,12 @@ pub(crate) fn is_cycle(deaths: &[Death], queue: &Name) -> bool {
 }
 
 /// The properties of a message that has died.
-pub(crate) fn properties(version: Emulate, properties: &PropertiesRef<'_>, deaths: &[Death], rerouted: bool) -> Properties {
+pub(crate) fn properties(
+    version: Emulate,
+    properties: &PropertiesRef<'_>,
+    deaths: &[Death],
+    rerouted: bool,
+) -> Properties {
     let mut headers: Vec<(Cow<'static, str>, FieldValue)> = Vec::new();
     let tables = deaths.iter().map(|death| FieldValue::Table(table(version, death))).collect();
     headers.push(("x-death".into(), FieldValue::Array(tables)));
@@ -89,12 +94,17 @@ pub(crate) fn properties(version: Emulate, properties: &PropertiesRef<'_>, death
     if is_first && let Some(first) = deaths.last() {
         tell("first", first);
     }
-    if version.tells_last_death() && let Some(last) = deaths.first() {
+    if version.tells_last_death()
+        && let Some(last) = deaths.first()
+    {
         tell("last", last);
     }
     let mut properties = PropertiesRef { expiration: None, ..*properties };
     let without_cc;
-    if rerouted && !version.tells_last_death() && let Some(headers) = properties.headers {
+    if rerouted
+        && !version.tells_last_death()
+        && let Some(headers) = properties.headers
+    {
         without_cc = super::message::table_of(headers.iter().filter(|(key, _)| key != "CC"));
         properties.headers = Some(without_cc.as_ref());
     }
@@ -109,7 +119,9 @@ fn table(version: Emulate, death: &Death) -> FieldTable {
         let _ = table.insert(key, value);
     };
     let expiration = death.original_expiration.map(|millis| FieldValue::from(millis.to_string()));
-    if version.tells_last_death() && let Some(expiration) = expiration.clone() {
+    if version.tells_last_death()
+        && let Some(expiration) = expiration.clone()
+    {
         put("original-expiration", expiration);
     }
     put("count", FieldValue::I64(death.count.cast_signed()));
@@ -118,7 +130,9 @@ fn table(version: Emulate, death: &Death) -> FieldTable {
     put("time", FieldValue::Timestamp(death.time));
     put("exchange", text(&death.exchange));
     put("routing-keys", FieldValue::Array(death.routing_keys.iter().map(text).collect()));
-    if !version.tells_last_death() && let Some(expiration) = expiration {
+    if !version.tells_last_death()
+        && let Some(expiration) = expiration
+    {
         put("original-expiration", expiration);
     }
     table

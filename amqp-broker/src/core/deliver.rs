@@ -56,7 +56,8 @@ impl Core {
                 queue.unacked += 1;
             }
             queue.consumers.served(consumer_id);
-            let delivery = Delivery { tag, queue: id, kind: queue.kind, consumer: consumer_id, no_ack, entry, offset: None };
+            let delivery =
+                Delivery { tag, queue: id, kind: queue.kind, consumer: consumer_id, no_ack, entry, offset: None };
             hand_over(&mut self.sessions, &mut self.dirty, session_id, number, delivery);
         }
         queue.drop_overflow(id, &mut self.dead);
@@ -141,7 +142,8 @@ impl Core {
         let Some(exchange) = queue.policy.dead_letter_exchange.clone() else { return };
         let (vhost, name) = (queue.vhost.clone(), queue.name.clone());
         let routing_key = queue.policy.dead_letter_routing_key.clone();
-        let is_there = self.vhosts.get(vhost.as_bytes()).is_some_and(|it| it.exchanges.contains_key(exchange.as_bytes()));
+        let is_there =
+            self.vhosts.get(vhost.as_bytes()).is_some_and(|it| it.exchanges.contains_key(exchange.as_bytes()));
         if !is_there {
             return;
         }

@@ -108,7 +108,12 @@ impl Rule {
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { on, reaction, left, skip, .. } = self;
-        f.debug_struct("Rule").field("on", on).field("reaction", reaction).field("left", left).field("skip", skip).finish()
+        f.debug_struct("Rule")
+            .field("on", on)
+            .field("reaction", reaction)
+            .field("left", left)
+            .field("skip", skip)
+            .finish()
     }
 }
 
@@ -168,7 +173,13 @@ pub(super) enum Verdict {
 }
 
 impl Core {
-    pub(super) fn judge_publish(&mut self, id: SessionId, number: u16, publish: &Publish, _message: &Incoming) -> Verdict {
+    pub(super) fn judge_publish(
+        &mut self,
+        id: SessionId,
+        number: u16,
+        publish: &Publish,
+        _message: &Incoming,
+    ) -> Verdict {
         if self.faults.is_empty() {
             return Verdict::Usual;
         }
@@ -279,8 +290,12 @@ fn names_of(method: &Method<'_>) -> (String, String, String) {
     let none = String::new;
     match method {
         Method::Queue(queue::Method::Declare(method)) => (none(), text(method.queue), none()),
-        Method::Queue(queue::Method::Bind(method)) => (text(method.exchange), text(method.queue), text(method.routing_key)),
-        Method::Queue(queue::Method::Unbind(method)) => (text(method.exchange), text(method.queue), text(method.routing_key)),
+        Method::Queue(queue::Method::Bind(method)) => {
+            (text(method.exchange), text(method.queue), text(method.routing_key))
+        }
+        Method::Queue(queue::Method::Unbind(method)) => {
+            (text(method.exchange), text(method.queue), text(method.routing_key))
+        }
         Method::Queue(queue::Method::Purge(method)) => (none(), text(method.queue), none()),
         Method::Queue(queue::Method::Delete(method)) => (none(), text(method.queue), none()),
         Method::Exchange(exchange::Method::Declare(method)) => (text(method.exchange), none(), none()),

@@ -24,7 +24,10 @@ pub(super) enum Late {
     Cancel(Name),
     Deliver(Box<Delivery>),
     /// A direct reply.
-    Reply { tag: Name, message: Arc<Message> },
+    Reply {
+        tag: Name,
+        message: Arc<Message>,
+    },
 }
 
 /// A message on its way to a consumer.
@@ -107,13 +110,16 @@ fn write(version: Emulate, session: &mut Session, number: u16, event: Late) {
         }
         Late::Reply { tag, message } => {
             let Some(delivery_tag) = next_tag(session, number) else { return };
-            session.put(number, &basic::Deliver {
-                consumer_tag: short(tag.as_bytes()),
-                delivery_tag,
-                redelivered: false,
-                exchange: short(message.exchange().as_bytes()),
-                routing_key: short(message.routing_key()),
-            });
+            session.put(
+                number,
+                &basic::Deliver {
+                    consumer_tag: short(tag.as_bytes()),
+                    delivery_tag,
+                    redelivered: false,
+                    exchange: short(message.exchange().as_bytes()),
+                    routing_key: short(message.routing_key()),
+                },
+            );
             session.put_content(number, message.header(), message.body());
         }
         Late::Deliver(delivery) => write_delivery(version, session, number, *delivery),
@@ -131,13 +137,16 @@ fn write_delivery(version: Emulate, session: &mut Session, number: u16, delivery
     let Some(delivery_tag) = next_tag(session, number) else { return };
     session.late_bytes = session.late_bytes.saturating_sub(entry.message.size());
     let message = Arc::clone(&entry.message);
-    session.put(number, &basic::Deliver {
-        consumer_tag: short(tag.as_bytes()),
-        delivery_tag,
-        redelivered: entry.redelivered,
-        exchange: short(message.exchange().as_bytes()),
-        routing_key: short(message.routing_key()),
-    });
+    session.put(
+        number,
+        &basic::Deliver {
+            consumer_tag: short(tag.as_bytes()),
+            delivery_tag,
+            redelivered: entry.redelivered,
+            exchange: short(message.exchange().as_bytes()),
+            routing_key: short(message.routing_key()),
+        },
+    );
     put_message(version, session, number, kind, &entry, offset);
     if !no_ack && let Some(channel) = session.channels.get_mut(&number) {
         let entry = offset.is_none().then_some(entry);

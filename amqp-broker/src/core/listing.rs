@@ -194,18 +194,24 @@ impl Core {
     pub(crate) fn list_bindings(&self, vhost: &str) -> Result<Vec<BindingInfo>, NotThere> {
         let vhost = self.vhost_of(vhost)?;
         let Some(vhost) = self.vhosts.get(vhost.as_bytes()) else { return Ok(Vec::new()) };
-        let mut all: Vec<_> = vhost.queues.keys().map(|queue| BindingInfo {
-            source: String::new(),
-            destination: queue.to_string(),
-            destination_kind: "queue",
-            routing_key: queue.to_string(),
-            arguments: FieldTable::new(),
-        }).collect();
+        let mut all: Vec<_> = vhost
+            .queues
+            .keys()
+            .map(|queue| BindingInfo {
+                source: String::new(),
+                destination: queue.to_string(),
+                destination_kind: "queue",
+                routing_key: queue.to_string(),
+                arguments: FieldTable::new(),
+            })
+            .collect();
         for exchange in vhost.exchanges.values() {
             for binding in exchange.bindings() {
                 let (destination, destination_kind) = match &binding.destination {
                     Destination::Exchange(name) => (name.to_string(), "exchange"),
-                    Destination::Queue(id) => (self.queues.get(id).map(|queue| queue.name.to_string()).unwrap_or_default(), "queue"),
+                    Destination::Queue(id) => {
+                        (self.queues.get(id).map(|queue| queue.name.to_string()).unwrap_or_default(), "queue")
+                    }
                 };
                 all.push(BindingInfo {
                     source: exchange.name.to_string(),

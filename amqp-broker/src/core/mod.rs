@@ -17,6 +17,7 @@ mod exchange;
 mod faults;
 mod late;
 pub(crate) mod listing;
+mod log;
 mod message;
 mod methods;
 mod name;
@@ -40,10 +41,10 @@ use bytes::BytesMut;
 use crate::{Emulate, Limits};
 use access::Users;
 use alarm::Alarms;
-pub use faults::{On, Reaction, Rule, Seen};
-pub use operate::NotThere;
 use faults::Faults;
+pub use faults::{On, Reaction, Rule, Seen};
 use name::Name;
+pub use operate::NotThere;
 use queue::{Dead, Queue, QueueId};
 use session::Session;
 use timers::{Timer, Timers};
@@ -85,6 +86,7 @@ pub struct Core {
     alarms: Alarms,
     faults: Faults,
     timers: Timers,
+    log: log::Log,
     /// Messages on their way out of queues.
     dead: Vec<Dead>,
     /// Channels that have late events.
@@ -115,6 +117,7 @@ impl Core {
             alarms: Alarms::default(),
             faults: Faults::default(),
             timers: Timers::default(),
+            log: log::Log::default(),
             dead: Vec::new(),
             dirty: Vec::new(),
             woken: VecDeque::new(),
@@ -155,6 +158,9 @@ impl Core {
     /// The client has hung up, or the connection broke: the session is over, and forgotten.
     pub fn handle_eof(&mut self, now: Instant, session: SessionId) {
         self.begin(now);
+        if self.sessions.get(&session).is_some_and(Session::is_lost) {
+            self.log(session, "warning", "client unexpectedly closed TCP connection: closing AMQP connection");
+        }
         self.release_session(session);
         self.sessions.remove(&session);
         self.timers.arm(Timer::Session(session), None);

@@ -43,7 +43,12 @@ impl Core {
         if self.users.remove(name) { Ok(()) } else { Err(NotThere(format!("user '{name}'"))) }
     }
 
-    pub(crate) fn set_permissions(&mut self, user: &str, vhost: &str, permissions: Permissions) -> Result<(), NotThere> {
+    pub(crate) fn set_permissions(
+        &mut self,
+        user: &str,
+        vhost: &str,
+        permissions: Permissions,
+    ) -> Result<(), NotThere> {
         self.vhost_of(vhost)?;
         if self.users.allow(user, vhost, permissions) { Ok(()) } else { Err(NotThere(format!("user '{user}'"))) }
     }
@@ -73,7 +78,8 @@ impl Core {
         for id in self.sessions_where(|session| session.vhost == vhost) {
             self.force_close(id, ReplyCode::CONNECTION_FORCED.0, &text);
         }
-        let queues: Vec<_> = self.vhosts.get(vhost.as_bytes()).map(|vhost| vhost.queues.values().copied().collect()).unwrap_or_default();
+        let queues: Vec<_> =
+            self.vhosts.get(vhost.as_bytes()).map(|vhost| vhost.queues.values().copied().collect()).unwrap_or_default();
         for queue in queues {
             self.delete_queue(queue);
         }
@@ -129,7 +135,8 @@ impl Core {
     pub(crate) fn cancel_consumers(&mut self, vhost: &str, queue: &str) -> Result<usize, NotThere> {
         let vhost = self.vhost_of(vhost)?;
         let (_, found) = self.queue_by_name(&vhost, queue)?;
-        let consumers: Vec<_> = found.consumers.iter().map(|(_, it)| (it.session, it.channel, it.tag.clone())).collect();
+        let consumers: Vec<_> =
+            found.consumers.iter().map(|(_, it)| (it.session, it.channel, it.tag.clone())).collect();
         for (session, channel, tag) in &consumers {
             self.cancel_consumer(*session, *channel, tag);
         }

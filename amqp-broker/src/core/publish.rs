@@ -78,7 +78,14 @@ impl Core {
     }
 
     /// Gives a message to its queues, or back.
-    fn distribute(&mut self, id: SessionId, number: u16, message: &Arc<Message>, routes: Routes, mandatory: bool) -> Fate {
+    fn distribute(
+        &mut self,
+        id: SessionId,
+        number: u16,
+        message: &Arc<Message>,
+        routes: Routes,
+        mandatory: bool,
+    ) -> Fate {
         let is_routed = !routes.queues.is_empty() || self.version.routes_direct_replies() && !routes.replies.is_empty();
         if mandatory && !is_routed {
             self.give_back(id, number, message);
@@ -102,12 +109,15 @@ impl Core {
 
     fn give_back(&mut self, id: SessionId, number: u16, message: &Message) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.put(number, &basic::Return {
-            reply_code: ReplyCode::NO_ROUTE,
-            reply_text: ShortStr::truncated("NO_ROUTE"),
-            exchange: short(message.exchange().as_bytes()),
-            routing_key: short(message.routing_key()),
-        });
+        session.put(
+            number,
+            &basic::Return {
+                reply_code: ReplyCode::NO_ROUTE,
+                reply_text: ShortStr::truncated("NO_ROUTE"),
+                exchange: short(message.exchange().as_bytes()),
+                routing_key: short(message.routing_key()),
+            },
+        );
         session.put_content(number, message.header(), message.body());
         self.wake(id);
     }

@@ -13,7 +13,9 @@ use super::{Core, SessionId};
 pub(super) enum Settle {
     Ack,
     /// `counts`: as a failed delivery, towards the delivery limit.
-    Requeue { counts: bool },
+    Requeue {
+        counts: bool,
+    },
     Discard,
 }
 

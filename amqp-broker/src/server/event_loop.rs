@@ -177,7 +177,12 @@ impl EventLoop {
                 self.look_after(token);
             }
         }
-        let late: Vec<_> = self.connections.iter().filter(|(_, it)| it.ending.is_some_and(|end| end <= now)).map(|(token, _)| *token).collect();
+        let late: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, it)| it.ending.is_some_and(|end| end <= now))
+            .map(|(token, _)| *token)
+            .collect();
         late.into_iter().for_each(|token| self.hang_up(token));
     }
 

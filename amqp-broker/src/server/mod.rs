@@ -14,8 +14,8 @@ use mio::Waker;
 
 use crate::core::{Core, NotThere, Rule, SessionId};
 use crate::{
-    Alarm, BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, Emulate, ExchangeInfo, Limits, MessageInfo, Permissions,
-    QueueInfo,
+    Alarm, BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, Emulate, ExchangeInfo, Limits, MessageInfo,
+    Permissions, QueueInfo,
 };
 use event_loop::EventLoop;
 
@@ -191,6 +191,13 @@ impl Broker {
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelInfo> {
         self.lock().list_channels()
+    }
+
+    /// What the broker would have logged about connections, from line number `from` on, and the number of the line that comes
+    /// next. A connection that ends without a close is a `[warning]`, one that the broker closes an `[error]`.
+    #[must_use]
+    pub fn log_since(&self, from: usize) -> (Vec<String>, usize) {
+        self.lock().log_since(from)
     }
 
     /// Sets or ends an alarm: while there is one, nothing is read from connections that publish.

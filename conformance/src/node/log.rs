@@ -13,6 +13,16 @@ use crate::{Result, wait};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogMark(usize);
 
+impl LogMark {
+    pub(crate) fn new(place: usize) -> Self {
+        Self(place)
+    }
+
+    pub(crate) fn place(self) -> usize {
+        self.0
+    }
+}
+
 /// The levels that say that something was not as it should be.
 const TROUBLE: [&str; 5] = ["[warning]", "[error]", "[critical]", "[alert]", "[emergency]"];
 

@@ -57,6 +57,11 @@ impl Options {
         self
     }
 
+    /// The lines for `rabbitmq.conf`, in order.
+    pub(crate) fn config_lines(&self) -> impl Iterator<Item = &str> {
+        self.config.iter().map(String::as_str)
+    }
+
     /// Enables a plugin, such as `rabbitmq_management`. Its listeners are for a `config` line to keep on loopback.
     #[must_use]
     pub fn plugin(mut self, name: impl Into<String>) -> Self {

@@ -5,25 +5,26 @@ use std::sync::{Arc, OnceLock};
 
 use super::Case;
 use super::lease::{Lease, Leases};
+use super::subject::Subject;
 use super::watch::Watch;
 use crate::node::Cluster;
 use crate::proxy::Proxy;
-use crate::{Node, Options, Result};
+use crate::{Options, Result};
 
 /// The node that the cases of one test binary share. It is started when the first of them asks for it.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
-    node: OnceLock<Result<Node>>,
+    node: OnceLock<Result<Subject>>,
     leases: Arc<Leases>,
 }
 
 impl Broker {
-    fn node(&self) -> Result<&Node> {
-        self.node.get_or_init(|| Node::start(Options::new())).as_ref().map_err(Clone::clone)
+    fn node(&self) -> Result<&Subject> {
+        self.node.get_or_init(|| Subject::start(Options::new())).as_ref().map_err(Clone::clone)
     }
 
     /// The node, if it was ever asked for and started.
-    pub(super) fn started(&self) -> Option<&Node> {
+    pub(super) fn started(&self) -> Option<&Subject> {
         self.node.get()?.as_ref().ok()
     }
 }
@@ -51,7 +52,7 @@ impl Context {
     ///
     /// # Panics
     /// Never: a case does not start before the node has.
-    pub fn node(&self) -> &Node {
+    pub fn node(&self) -> &Subject {
         #[expect(clippy::expect_used, reason = "`new` has asked for it")]
         self.broker.started().expect("a context is only made once the node runs")
     }
@@ -66,7 +67,7 @@ impl Context {
         self.node().address()
     }
 
-    /// The name of the case, a good name for its connections: `Node::connections_named` finds them by it.
+    /// The name of the case, a good name for its connections: [`Subject::connections_named`] finds them by it.
     pub fn case(&self) -> &'static str {
         self.case.name
     }
@@ -91,9 +92,9 @@ impl Context {
     ///
     /// # Errors
     /// If it does not start.
-    pub fn private_node(&self, options: Options) -> Result<Lease<Node>> {
+    pub fn private_node(&self, options: Options) -> Result<Lease<Subject>> {
         let _starting = self.watch.pause();
-        self.broker.leases.lend(1, || Node::start(options))
+        self.broker.leases.lend(1, || Subject::start(options))
     }
 
     /// A cluster for this case alone, on the same terms as a [`private_node`](Self::private_node).

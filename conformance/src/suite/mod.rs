@@ -7,6 +7,8 @@
 //!
 //! - [`Case`] is a case with its name and time limit, [`Outcome`] what it may return.
 //! - [`Context`] is what it gets: the broker's address, fresh names, a [`Lease`] on a node of its own.
+//! - [`Subject`] is the broker: a RabbitMQ node, or `amqp-broker` if the environment variable `AMQP_BROKER` says which
+//!   version of RabbitMQ it is to be.
 //! - [`run`] starts one node, runs the cases in parallel, and ends the node. A panic fails its case with its
 //!   message, a hang fails its case with its name. A report says how it went, to people and to `scripts/suite`.
 
@@ -17,9 +19,11 @@ mod lease;
 mod panics;
 mod report;
 mod runner;
+mod subject;
 mod watch;
 
 pub use case::{Case, CaseFuture, CaseResult, Outcome};
 pub use context::Context;
 pub use lease::Lease;
 pub use runner::run;
+pub use subject::Subject;

@@ -40,7 +40,7 @@ pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Cas
     let mut written = Ok(());
     if let Some(node) = broker.started() {
         let version = node.version().unwrap_or_default();
-        let mut text = report.table(&format!("{adapter} on RabbitMQ {version}"));
+        let mut text = report.table(&format!("{adapter} on {}", node.title()));
         if conclusion.has_failed() {
             let log = node.warnings().join("\n");
             text.push_str(&format!("\nThe broker's log, from [warning] on, over all cases:\n{log}\n"));

@@ -41,9 +41,10 @@ fn is_same(one: &FieldValue, other: &FieldValue) -> bool {
         return one == other;
     }
     match (one, other) {
-        (FieldValue::LongString(one) | FieldValue::Bytes(one), FieldValue::LongString(other) | FieldValue::Bytes(other)) => {
-            one == other
-        }
+        (
+            FieldValue::LongString(one) | FieldValue::Bytes(one),
+            FieldValue::LongString(other) | FieldValue::Bytes(other),
+        ) => one == other,
         (FieldValue::F32(one), FieldValue::F64(other)) | (FieldValue::F64(other), FieldValue::F32(one)) => {
             f64::from(*one).to_bits() == other.to_bits()
         }

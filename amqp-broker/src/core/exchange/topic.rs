@@ -64,7 +64,9 @@ impl Topics {
                 node.find_words(rest, found);
             }
         }
-        if *word == b"*" && let Some(node) = self.next.get(&b"*"[..]) {
+        if *word == b"*"
+            && let Some(node) = self.next.get(&b"*"[..])
+        {
             node.find_words(rest, found);
         }
     }
@@ -89,14 +91,38 @@ mod tests {
     #[test]
     fn words_stars_and_hashes_match_as_in_rabbitmq() {
         let yes = [
-            ("a.b", "a.b"), ("a.*", "a.b"), ("*", "a"), ("#", ""), ("#", "a.b.c"), ("a.#", "a"), ("a.#", "a.b.c"),
-            ("#.c", "c"), ("#.c", "a.b.c"), ("a.#.c", "a.c"), ("a.#.c", "a.b.b.c"), ("*.#", "a"), ("", ""),
-            ("#.#", "a"), ("a..b", "a..b"), ("a.*.b", "a..b"), ("*", "*"), ("#", "#"),
+            ("a.b", "a.b"),
+            ("a.*", "a.b"),
+            ("*", "a"),
+            ("#", ""),
+            ("#", "a.b.c"),
+            ("a.#", "a"),
+            ("a.#", "a.b.c"),
+            ("#.c", "c"),
+            ("#.c", "a.b.c"),
+            ("a.#.c", "a.c"),
+            ("a.#.c", "a.b.b.c"),
+            ("*.#", "a"),
+            ("", ""),
+            ("#.#", "a"),
+            ("a..b", "a..b"),
+            ("a.*.b", "a..b"),
+            ("*", "*"),
+            ("#", "#"),
         ];
         for (pattern, key) in yes {
             assert!(matches(pattern, key), "{pattern} should match {key}");
         }
-        let no = [("a.*", "a"), ("a.*", "a.b.c"), ("*", ""), ("a", "b"), ("*.#", ""), ("a.#.c", "a.c.b"), ("", "a"), ("*", "a.b")];
+        let no = [
+            ("a.*", "a"),
+            ("a.*", "a.b.c"),
+            ("*", ""),
+            ("a", "b"),
+            ("*.#", ""),
+            ("a.#.c", "a.c.b"),
+            ("", "a"),
+            ("*", "a.b"),
+        ];
         for (pattern, key) in no {
             assert!(!matches(pattern, key), "{pattern} should not match {key}");
         }

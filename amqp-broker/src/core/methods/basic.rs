@@ -2,6 +2,7 @@
 
 use amqp_proto::method::basic;
 
+use crate::core::Core;
 use crate::core::SessionId;
 use crate::core::access::Access;
 use crate::core::late::put_message;
@@ -10,7 +11,6 @@ use crate::core::refusal::{Outcome, Refusal, queue_resource};
 use crate::core::route::short;
 use crate::core::session::Unacked;
 use crate::core::settle::Settle;
-use crate::core::Core;
 
 impl Core {
     pub(super) fn basic_method(&mut self, id: SessionId, number: u16, method: &basic::Method<'_>) -> Outcome {
@@ -71,7 +71,9 @@ impl Core {
         }
         if kind == Kind::Quorum && queue.consumers.is_single_active() {
             let code = amqp_proto::method::ReplyCode::RESOURCE_LOCKED;
-            let text = format_args!("cannot obtain access to locked {resource}. basic.get operations are not supported by quorum queues with single active consumer");
+            let text = format_args!(
+                "cannot obtain access to locked {resource}. basic.get operations are not supported by quorum queues with single active consumer"
+            );
             return Err(Refusal::new(code, text));
         }
         self.use_queue(queue_id);
@@ -92,15 +94,20 @@ impl Core {
         let Some(channel) = session.channels.get_mut(&number) else { return Ok(()) };
         channel.last_delivery_tag += 1;
         let delivery_tag = channel.last_delivery_tag;
-        session.put(number, &basic::GetOk {
-            delivery_tag,
-            redelivered: entry.redelivered,
-            exchange: short(entry.message.exchange().as_bytes()),
-            routing_key: short(entry.message.routing_key()),
-            message_count,
-        });
+        session.put(
+            number,
+            &basic::GetOk {
+                delivery_tag,
+                redelivered: entry.redelivered,
+                exchange: short(entry.message.exchange().as_bytes()),
+                routing_key: short(entry.message.routing_key()),
+                message_count,
+            },
+        );
         put_message(version, session, number, kind, &entry, None);
-        if !get.no_ack && let Some(channel) = session.channels.get_mut(&number) {
+        if !get.no_ack
+            && let Some(channel) = session.channels.get_mut(&number)
+        {
             channel.unacked.push_back(Unacked { delivery_tag, queue: queue_id, consumer: None, entry: Some(entry) });
         }
         self.wake(id);

@@ -3,6 +3,7 @@
 use amqp_proto::method::basic;
 use amqp_proto::wire::TableRef;
 
+use crate::Emulate;
 use crate::core::access::Access;
 use crate::core::erlang::{Quoted, type_name};
 use crate::core::late::Late;
@@ -11,7 +12,6 @@ use crate::core::queue::{Consumer, ConsumerId, Kind, parse_offset};
 use crate::core::refusal::{Outcome, Refusal, Resource, queue_resource};
 use crate::core::reply::{REPLY_TO, ReplyConsumer};
 use crate::core::{Core, SessionId};
-use crate::Emulate;
 
 impl Core {
     pub(super) fn consume(&mut self, id: SessionId, number: u16, consume: &basic::Consume<'_>) -> Outcome {
@@ -76,7 +76,9 @@ impl Core {
         if prefetch == 0 {
             return Err(match is_old {
                 true => Refusal::precondition(format_args!("consumer prefetch count is not set for '{resource}'")),
-                false => Refusal::precondition(format_args!("consumer prefetch count is not set for stream {resource}")),
+                false => {
+                    Refusal::precondition(format_args!("consumer prefetch count is not set for stream {resource}"))
+                }
             });
         }
         if no_ack {

@@ -1,7 +1,7 @@
 //! Class exchange.
 
-use amqp_proto::method::exchange;
 use amqp_proto::method::ReplyCode;
+use amqp_proto::method::exchange;
 use amqp_proto::wire::{ShortStr, TableRef, ValueRef};
 
 use super::check_name;
@@ -194,7 +194,9 @@ impl Core {
             if exchange.kind == Kind::Headers {
                 check_arguments(arguments)?;
             }
-            if exchange.bind(binding) && let Some(queue) = queue_id.and_then(|queue| self.queues.get_mut(&queue)) {
+            if exchange.bind(binding)
+                && let Some(queue) = queue_id.and_then(|queue| self.queues.get_mut(&queue))
+            {
                 *queue.bound.entry(source).or_default() += 1;
             }
         } else if exchange.unbind(&binding) {

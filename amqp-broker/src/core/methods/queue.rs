@@ -5,6 +5,7 @@ use amqp_proto::wire::ValueRef;
 
 use super::check_name;
 use super::exchange::Target;
+use crate::Emulate;
 use crate::core::access::Access;
 use crate::core::erlang::type_name;
 use crate::core::exchange::Destination;
@@ -16,7 +17,6 @@ use crate::core::reply::{REPLY_TO, is_reply_queue};
 use crate::core::route::short;
 use crate::core::timers::Timer;
 use crate::core::{Core, SessionId};
-use crate::Emulate;
 
 impl Core {
     pub(super) fn queue_method(&mut self, id: SessionId, number: u16, method: &queue::Method<'_>) -> Outcome {
@@ -93,7 +93,8 @@ impl Core {
         // What belongs to one connection is not durable.
         let durable = declare.durable && !declare.exclusive;
         if let Ok((queue_id, queue)) = self.queue_of(&vhost, &name) {
-            if declare.exclusive && queue.owner != Some(id) || queue.owner.is_some() && queue.owner != declare.exclusive.then_some(id)
+            if declare.exclusive && queue.owner != Some(id)
+                || queue.owner.is_some() && queue.owner != declare.exclusive.then_some(id)
             {
                 return Err(locked(queue));
             }
@@ -199,7 +200,9 @@ impl Core {
         let (queue_id, queue) = self.queue_of(&vhost, &name)?;
         check_owner(queue, id)?;
         if queue.kind == Kind::Stream {
-            return Err(Refusal::not_implemented(format_args!("queue.purge not supported by stream queues {resource}")));
+            return Err(Refusal::not_implemented(format_args!(
+                "queue.purge not supported by stream queues {resource}"
+            )));
         }
         let count = self.queues.get_mut(&queue_id).map_or(0, |queue| queue.ready.clear());
         if !purge.nowait {
@@ -249,14 +252,16 @@ impl Core {
             vhost.queues.remove(queue.name.as_bytes());
         }
         for (_, consumer) in queue.consumers.iter() {
-            let channel = self.sessions.get_mut(&consumer.session).and_then(|it| it.channels.get_mut(&consumer.channel));
+            let channel =
+                self.sessions.get_mut(&consumer.session).and_then(|it| it.channels.get_mut(&consumer.channel));
             if channel.is_some_and(|channel| channel.consumers.remove(consumer.tag.as_bytes()).is_some()) {
                 self.later(consumer.session, consumer.channel, Late::Cancel(consumer.tag.clone()));
             }
         }
         let destination = Destination::Queue(id);
         for source in queue.bound.keys() {
-            let exchange = self.vhosts.get_mut(queue.vhost.as_bytes()).and_then(|it| it.exchanges.get_mut(source.as_bytes()));
+            let exchange =
+                self.vhosts.get_mut(queue.vhost.as_bytes()).and_then(|it| it.exchanges.get_mut(source.as_bytes()));
             let Some(exchange) = exchange else { continue };
             exchange.unbind_all(&destination);
             if exchange.auto_delete && !exchange.is_used() {

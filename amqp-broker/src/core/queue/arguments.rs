@@ -153,9 +153,7 @@ pub(crate) fn queue_type(arguments: TableRef<'_>, queue: &Resource<'_>) -> Outco
             let text = format!("unsupported queue type '{}'", String::from_utf8_lossy(text));
             invalid("x-queue-type", queue, Quoted(&text))
         }),
-        Some(other) => {
-            Err(invalid("x-queue-type", queue, format_args!("{{unacceptable_type,{}}}", type_name(&other))))
-        }
+        Some(other) => Err(invalid("x-queue-type", queue, format_args!("{{unacceptable_type,{}}}", type_name(&other)))),
     }
 }
 
@@ -181,7 +179,9 @@ pub(crate) fn check(version: Emulate, kind: Kind, arguments: TableRef<'_>, queue
     }
     for (key, _) in arguments {
         let known = ARGUMENTS.iter().find(|(name, _, _)| key == *name);
-        if let Some(&(name, _, kinds)) = known && !knows(version, kind, name, kinds) {
+        if let Some(&(name, _, kinds)) = known
+            && !knows(version, kind, name, kinds)
+        {
             let kind = kind.module();
             return Err(Refusal::precondition(format_args!("invalid arg '{name}' for {queue} of queue type {kind}")));
         }

@@ -120,7 +120,8 @@ impl Consumers {
     /// The next single active consumer is that of the highest priority, and of these the one that waits longest.
     fn choose_active(&mut self) {
         if self.single && self.active.is_none() {
-            self.active = self.all.iter().min_by_key(|(id, consumer)| (Reverse(consumer.priority), **id)).map(|(id, _)| *id);
+            self.active =
+                self.all.iter().min_by_key(|(id, consumer)| (Reverse(consumer.priority), **id)).map(|(id, _)| *id);
         }
     }
 
@@ -144,7 +145,10 @@ impl Consumers {
     /// It has got a message: the others of its priority come first now.
     pub(crate) fn served(&mut self, id: ConsumerId) {
         let Some(consumer) = self.all.get(&id) else { return };
-        if let Some(turn) = self.ring.get_mut(&Reverse(consumer.priority)) && turn.len() > 1 && turn.front() == Some(&id) {
+        if let Some(turn) = self.ring.get_mut(&Reverse(consumer.priority))
+            && turn.len() > 1
+            && turn.front() == Some(&id)
+        {
             turn.rotate_left(1);
         }
     }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use amqp_proto::wire::{FieldTable, TableRef};
 
-pub(crate) use arguments::{Overflow, Policy, assert_equivalent, assert_same_argument, check, completed, inequivalent, queue_type};
+pub(crate) use arguments::{
+    Overflow, Policy, assert_equivalent, assert_same_argument, check, completed, inequivalent, queue_type,
+};
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
 pub(crate) use ready::{Entry, Order, Ready};
 pub(crate) use stream::{Log, parse_offset};

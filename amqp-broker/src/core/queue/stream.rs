@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use amqp_proto::wire::{TableRef, ValueRef};
 
+use crate::Emulate;
 use crate::core::erlang::{Nested, type_name};
 use crate::core::message::Message;
 use crate::core::refusal::{Outcome, Refusal, Resource};
-use crate::Emulate;
 
 /// The log.
 #[derive(Debug, Default)]

@@ -44,10 +44,14 @@ impl Core {
             return;
         }
         session.put(0, &connection::Close { reply_code: code, reply_text, class_id, method_id });
+        let was_running = session.phase == Phase::Running;
         session.phase = Phase::Closing;
         session.blocked = false;
         let heartbeat = Micros::from(session.heartbeat) * 1_000_000;
         session.patience = now + if heartbeat > 0 { heartbeat.min(CLOSE_PATIENCE) } else { CLOSE_PATIENCE };
+        if was_running {
+            self.log(id, "error", &format!("{text}: closing AMQP connection"));
+        }
         self.wake(id);
         self.arm_session(id);
     }

@@ -5,10 +5,10 @@ use amqp_proto::wire::{Frame, FrameKind};
 
 use super::channel::{Assembly, Channel, Publish};
 use super::{Core, SessionId};
+use crate::Emulate;
 use crate::core::message::Incoming;
 use crate::core::name::Name;
 use crate::core::refusal::{Outcome, Refusal};
-use crate::Emulate;
 
 /// The largest body that RabbitMQ's framing takes, in bytes.
 const MAX_BODY: u64 = 512 << 20;
@@ -38,7 +38,8 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&id) else { return Err(Refusal::Hangup) };
         let (count, max) = (session.channels.len(), usize::from(session.channel_max));
         if max > 0 && count >= max && !session.channels.contains_key(&number) {
-            let text = format_args!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
+            let text =
+                format_args!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
             return Err(Refusal::not_allowed(text).blaming(None));
         }
         Ok(session.channels.entry(number).or_default())
@@ -103,10 +104,12 @@ impl Core {
             };
         }
         let (exchange, key) = (publish.exchange.clone(), publish.routing_key.clone());
-        let incoming = Incoming::start(version, exchange, key.as_bytes(), payload, header.body_size)
-            .map_err(|refusal| match refusal {
-                Refusal::Close { method: None, .. } => refusal.blaming(Some(PUBLISH)),
-                other => other,
+        let incoming =
+            Incoming::start(version, exchange, key.as_bytes(), payload, header.body_size).map_err(|refusal| {
+                match refusal {
+                    Refusal::Close { method: None, .. } => refusal.blaming(Some(PUBLISH)),
+                    other => other,
+                }
             });
         let incoming = match incoming {
             Ok(incoming) => incoming,

@@ -18,13 +18,16 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.phase = Phase::Starting;
         session.deframer = Deframer::new(FRAME_MAX_AT_FIRST);
-        session.put(0, &connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties: properties.as_ref(),
-            mechanisms: LongStr(mechanisms.as_bytes()),
-            locales: LongStr(b"en_US"),
-        });
+        session.put(
+            0,
+            &connection::Start {
+                version_major: 0,
+                version_minor: 9,
+                server_properties: properties.as_ref(),
+                mechanisms: LongStr(mechanisms.as_bytes()),
+                locales: LongStr(b"en_US"),
+            },
+        );
         self.wake(id);
     }
 
@@ -133,6 +136,7 @@ impl Core {
                 self.release_session(id);
                 let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
                 session.put(0, &connection::CloseOk {});
+                self.log(id, "info", "closing AMQP connection");
                 self.end_session(id);
                 Ok(())
             }
@@ -186,12 +190,15 @@ impl Core {
                     "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
                      For details see the broker logfile."
                 );
-                session.put(0, &connection::Close {
-                    reply_code: ReplyCode::ACCESS_REFUSED,
-                    reply_text: ShortStr::truncated(&text),
-                    class_id: 0,
-                    method_id: 0,
-                });
+                session.put(
+                    0,
+                    &connection::Close {
+                        reply_code: ReplyCode::ACCESS_REFUSED,
+                        reply_text: ShortStr::truncated(&text),
+                        class_id: 0,
+                        method_id: 0,
+                    },
+                );
                 session.fall_silent(self.now);
             }
             _ => session.fall_silent(self.now),
@@ -236,6 +243,7 @@ impl Core {
         session.vhost = vhost;
         session.phase = Phase::Running;
         session.put(0, &connection::OpenOk {});
+        self.log(id, "info", "authenticated and granted access: connection");
         self.wake(id);
         self.arm_session(id);
         Ok(())

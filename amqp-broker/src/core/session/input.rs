@@ -130,7 +130,9 @@ impl Core {
         self.refuse(id, 0, refusal.blaming(None));
         // Nothing that follows can be read.
         let now = self.now;
-        if let Some(session) = self.sessions.get_mut(&id) && session.phase == Phase::Closing {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && session.phase == Phase::Closing
+        {
             session.fall_silent(now);
         }
         self.arm_session(id);

@@ -138,6 +138,11 @@ impl Session {
         self.phase == Phase::Over
     }
 
+    /// Whether its end is one that nobody has announced.
+    pub(super) fn is_lost(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.cut
     }
