@@ -72,15 +72,14 @@ impl Emulate {
         self >= Self::V4_3
     }
 
-    /// Whether queues that are neither durable nor exclusive go by without their 541. All emulated versions do, as
-    /// they are installed.
+    /// Whether `x-queue-mode` still means something.
     pub(crate) fn knows_queue_mode(self) -> bool {
         self < Self::V4_3
     }
 
     /// Whether an unknown type of exchange closes the channel only.
     pub(crate) fn unknown_exchange_type_is_soft(self) -> bool {
-        self >= Self::V4_3
+        self >= Self::V4_0
     }
 
     /// Whether a body that does not fit its header is a frame error, not an unexpected frame.
@@ -104,7 +103,7 @@ impl Emulate {
         (self >= Self::V4_0).then_some(20)
     }
 
-    /// Whether a direct reply counts as routed.
+    /// Whether direct replies go to something like a queue, which takes them even when their reader has gone.
     pub(crate) fn routes_direct_replies(self) -> bool {
         self >= Self::V4_3
     }

@@ -71,8 +71,7 @@ impl Core {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let ids: Vec<ConsumerId> = queue.consumers.iter().map(|(id, _)| id).collect();
         for consumer_id in ids {
-            loop {
-                let Some(consumer) = queue.consumers.get_mut(consumer_id) else { break };
+            while let Some(consumer) = queue.consumers.get_mut(consumer_id) {
                 let Some(session) = self.sessions.get_mut(&consumer.session) else { break };
                 let is_full = session.is_full();
                 session.congested |= is_full;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use amqp_proto::wire::ValueRef;
+use amqp_proto::wire::{TableRef, ValueRef};
 
 /// Bytes as `~p` prints a binary: `<<"text">>` or `<<0,1>>`.
 pub(crate) struct Binary<'a>(pub(crate) &'a [u8]);
@@ -124,6 +124,22 @@ impl fmt::Display for Nested<'_> {
             }
             integer => write!(f, "{}", integer.as_i64().unwrap_or_default()),
         }
+    }
+}
+
+/// Whether there is a number that Erlang has no float for: it fails over infinities and what is no number.
+pub(crate) fn has_odd_numbers(table: TableRef<'_>) -> bool {
+    table.iter().any(|(_, value)| is_odd(value))
+}
+
+/// The nesting is bounded: the table was checked.
+fn is_odd(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::F32(number) => !number.is_finite(),
+        ValueRef::F64(number) => !number.is_finite(),
+        ValueRef::Array(values) => values.iter().any(is_odd),
+        ValueRef::Table(table) => has_odd_numbers(table),
+        _ => false,
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use amqp_proto::method::{Method, ReplyCode, basic, channel, exchange, queue};
 
-use super::message::Incoming;
 use super::refusal::Refusal;
 use super::session::Publish;
 use super::{Core, Micros, SessionId};
@@ -173,13 +172,7 @@ pub(super) enum Verdict {
 }
 
 impl Core {
-    pub(super) fn judge_publish(
-        &mut self,
-        id: SessionId,
-        number: u16,
-        publish: &Publish,
-        _message: &Incoming,
-    ) -> Verdict {
+    pub(super) fn judge_publish(&mut self, id: SessionId, number: u16, publish: &Publish) -> Verdict {
         if self.faults.is_empty() {
             return Verdict::Usual;
         }

@@ -183,6 +183,9 @@ impl Incoming {
         let mut extra = None;
         let mut rewritten = None;
         if let Some(headers) = properties.headers {
+            if super::erlang::has_odd_numbers(headers) {
+                return Err(Refusal::crash());
+            }
             extra = further_keys(headers)?;
             rewritten = rewrite(version, &properties, headers);
         }

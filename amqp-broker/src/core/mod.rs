@@ -151,7 +151,7 @@ impl Core {
     /// Carries out whole frames. [`handle_input`](Self::handle_input) does this and the deframing.
     pub fn handle_block(&mut self, now: Instant, session: SessionId, block: &Block) {
         self.begin(now);
-        self.carry_out(session, block.clone(), 0);
+        self.carry_out(session, block, 0);
         self.finish();
     }
 

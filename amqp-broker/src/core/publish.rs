@@ -18,8 +18,8 @@ use super::{Core, SessionId};
 
 impl Core {
     /// A message was published.
-    pub(super) fn publish(&mut self, id: SessionId, number: u16, publish: Publish, incoming: Incoming) -> Outcome {
-        let verdict = self.judge_publish(id, number, &publish, &incoming);
+    pub(super) fn publish(&mut self, id: SessionId, number: u16, publish: &Publish, incoming: Incoming) -> Outcome {
+        let verdict = self.judge_publish(id, number, publish);
         if let Verdict::Done = verdict {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Core {
         routes: Routes,
         mandatory: bool,
     ) -> Fate {
-        let is_routed = !routes.queues.is_empty() || self.version.routes_direct_replies() && !routes.replies.is_empty();
+        let is_routed = !routes.queues.is_empty() || self.version.routes_direct_replies() && routes.is_reply;
         if mandatory && !is_routed {
             self.give_back(id, number, message);
         }

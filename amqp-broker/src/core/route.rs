@@ -6,7 +6,7 @@ use super::exchange::Destination;
 use super::message::Message;
 use super::name::Name;
 use super::queue::QueueId;
-use super::reply::is_reply_queue;
+use super::reply::{is_reply_queue, is_well_formed};
 use super::{Core, SessionId};
 
 /// Where a message goes.
@@ -16,6 +16,8 @@ pub(super) struct Routes {
     pub(super) queues: Vec<QueueId>,
     /// Channels that wait for it as a direct reply.
     pub(super) replies: Vec<(SessionId, u16)>,
+    /// Whether it is one, even if nobody waits any more.
+    pub(super) is_reply: bool,
 }
 
 impl Core {
@@ -27,7 +29,10 @@ impl Core {
             for key in message.routing_keys() {
                 match vhost.queues.get(key) {
                     Some(queue) => routes.queues.push(*queue),
-                    None if is_reply_queue(key) => routes.replies.extend(self.reply_queues.get(key)),
+                    None if is_reply_queue(key) => {
+                        routes.replies.extend(self.reply_queues.get(key));
+                        routes.is_reply |= is_well_formed(key);
+                    }
                     None => {}
                 }
             }

@@ -72,8 +72,7 @@ fn integer(value: &FieldValue) -> Option<i128> {
 /// If `x-match` is none of the four.
 pub(crate) fn check_arguments(arguments: TableRef<'_>) -> Outcome {
     match arguments.get("x-match") {
-        None => Ok(()),
-        Some(ValueRef::LongString(b"all" | b"any" | b"all-with-x" | b"any-with-x")) => Ok(()),
+        None | Some(ValueRef::LongString(b"all" | b"any" | b"all-with-x" | b"any-with-x")) => Ok(()),
         Some(ValueRef::LongString(other)) => Err(Refusal::precondition(format_args!(
             "Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x",
             Binary(other)

@@ -10,7 +10,7 @@ use crate::core::late::Late;
 use crate::core::name::Name;
 use crate::core::queue::{Consumer, ConsumerId, Kind, parse_offset};
 use crate::core::refusal::{Outcome, Refusal, Resource, queue_resource};
-use crate::core::reply::{REPLY_TO, ReplyConsumer};
+use crate::core::reply::{OUR_PREFIX, REPLY_TO, ReplyConsumer};
 use crate::core::{Core, SessionId};
 
 impl Core {
@@ -40,11 +40,10 @@ impl Core {
         }
         let mut consumer = Consumer::new(id, number, tag.clone());
         match kind {
-            Kind::Classic => {}
             Kind::Quorum if is_limited => {
                 return Err(Refusal::not_implemented(format_args!("{resource} does not support global qos")));
             }
-            Kind::Quorum => {}
+            Kind::Classic | Kind::Quorum => {}
             Kind::Stream => {
                 self.check_stream_consumer(&resource, prefetch, consume.no_ack, is_limited)?;
                 let offset = parse_offset(self.version, consume.arguments, &resource)?;
@@ -101,7 +100,7 @@ impl Core {
             return Err(Refusal::precondition("reply consumer already set"));
         }
         let tag = if tag.is_empty() { self.generate_name("amq.ctag") } else { tag };
-        let queue = self.generate_name("amq.rabbitmq.reply-to.g2dkABByYWJiaXRAbG9jYWxob3N0");
+        let queue = self.generate_name(OUR_PREFIX);
         self.reply_queues.insert(queue.clone(), (id, number));
         if let Some(channel) = self.channel(id, number) {
             channel.reply_consumer = Some(ReplyConsumer { tag: tag.clone(), queue });

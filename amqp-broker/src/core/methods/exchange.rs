@@ -31,14 +31,14 @@ impl Core {
             }
             exchange::Method::Bind(bind) => {
                 let destination = Target::Exchange(bind.destination);
-                self.change_binding(id, true, bind.source, destination, bind.routing_key, bind.arguments)?;
+                self.change_binding(id, true, bind.source, &destination, bind.routing_key, bind.arguments)?;
                 if !bind.nowait {
                     self.put(id, number, &exchange::BindOk {});
                 }
             }
             exchange::Method::Unbind(unbind) => {
                 let destination = Target::Exchange(unbind.destination);
-                self.change_binding(id, false, unbind.source, destination, unbind.routing_key, unbind.arguments)?;
+                self.change_binding(id, false, unbind.source, &destination, unbind.routing_key, unbind.arguments)?;
                 if !unbind.nowait {
                     self.put(id, number, &exchange::UnbindOk {});
                 }
@@ -151,13 +151,13 @@ impl Core {
         id: SessionId,
         add: bool,
         source: ShortStr<'_>,
-        target: Target<'_>,
+        target: &Target<'_>,
         routing_key: ShortStr<'_>,
         arguments: TableRef<'_>,
     ) -> Outcome {
         let (user, vhost) = self.place(id)?;
         let source = Name::without_line_ends(source.as_bytes());
-        let (name, is_queue) = match &target {
+        let (name, is_queue) = match target {
             Target::Queue(name) => (Name::without_line_ends(name.as_bytes()), true),
             Target::Exchange(name) => (Name::without_line_ends(name.as_bytes()), false),
         };

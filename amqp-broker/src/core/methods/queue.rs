@@ -29,7 +29,7 @@ impl Core {
                     true => short(name.as_bytes()),
                     false => bind.routing_key,
                 };
-                self.change_binding(id, true, bind.exchange, Target::Queue(name.clone()), key, bind.arguments)?;
+                self.change_binding(id, true, bind.exchange, &Target::Queue(name.clone()), key, bind.arguments)?;
                 if !bind.nowait {
                     self.put(id, number, &queue::BindOk {});
                 }
@@ -41,7 +41,7 @@ impl Core {
                     true => short(name.as_bytes()),
                     false => unbind.routing_key,
                 };
-                self.change_binding(id, false, unbind.exchange, Target::Queue(name.clone()), key, unbind.arguments)?;
+                self.change_binding(id, false, unbind.exchange, &Target::Queue(name.clone()), key, unbind.arguments)?;
                 self.put(id, number, &queue::UnbindOk {});
                 Ok(())
             }

@@ -117,7 +117,7 @@ impl Core {
             Err(refusal) => return self.refuse_after_body(id, number, publish, header.body_size, refusal),
         };
         if incoming.is_complete() {
-            return self.message_came(id, number, publish, incoming);
+            return self.message_came(id, number, &publish, incoming);
         }
         self.channel_for(id, number)?.assembly = Assembly::Body(publish, Box::new(incoming));
         Ok(())
@@ -158,12 +158,12 @@ impl Core {
             }
         }
         match std::mem::take(&mut channel.assembly) {
-            Assembly::Body(publish, incoming) => self.message_came(id, number, publish, *incoming),
+            Assembly::Body(publish, incoming) => self.message_came(id, number, &publish, *incoming),
             _ => Ok(()),
         }
     }
 
-    fn message_came(&mut self, id: SessionId, number: u16, publish: Publish, incoming: Incoming) -> Outcome {
+    fn message_came(&mut self, id: SessionId, number: u16, publish: &Publish, incoming: Incoming) -> Outcome {
         let channel = self.channel_for(id, number)?;
         if channel.closing {
             return Ok(());

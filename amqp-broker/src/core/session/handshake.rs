@@ -1,10 +1,10 @@
 //! From the protocol header to an open connection, and the other methods of class connection.
 
-use amqp_proto::method::{Method, ReplyCode, connection};
+use amqp_proto::method::{Method, ReplyCode, basic, connection, exchange, queue};
 use amqp_proto::wire::{Deframer, FieldTable, FieldValue, LongStr, ShortStr, TableRef};
 
 use super::{Capabilities, Core, Phase, SessionId};
-use crate::core::erlang::Binary;
+use crate::core::erlang::{Binary, has_odd_numbers};
 use crate::core::name::Name;
 use crate::core::refusal::{Outcome, Refusal};
 
@@ -101,10 +101,8 @@ impl Core {
     fn is_refused_silently(&self, phase: Phase, payload: &[u8]) -> bool {
         let Ok(Method::Connection(method)) = Method::decode(payload) else { return true };
         match (phase, method) {
-            (Phase::Starting, connection::Method::StartOk(_)) => false,
+            (Phase::Starting, connection::Method::StartOk(_)) | (Phase::Opening, connection::Method::Open(_)) => false,
             (Phase::Tuning, connection::Method::TuneOk(tune)) => !self.accepts(&tune),
-            (Phase::Opening, connection::Method::Open(_)) => false,
-            (_, connection::Method::Close(_) | connection::Method::CloseOk(_)) => true,
             _ => true,
         }
     }
@@ -254,7 +252,13 @@ impl Core {
     /// # Errors
     /// As RabbitMQ fails: with a frame error, or by crashing.
     pub(super) fn decode<'a>(&self, payload: &'a [u8]) -> Outcome<Method<'a>> {
-        Method::decode(payload).map_err(|error| {
+        let decoded = Method::decode(payload);
+        if let Ok(method) = &decoded
+            && table_of(method).is_some_and(has_odd_numbers)
+        {
+            return Err(Refusal::Hangup);
+        }
+        decoded.map_err(|error| {
             use amqp_proto::wire::DecodeErrorKind as Kind;
             match error.kind {
                 Kind::UnknownClass(_) | Kind::UnknownMethod(..) | Kind::UnknownTag(_) => Refusal::Hangup,
@@ -276,4 +280,19 @@ fn unexpected(phase: Phase) -> Refusal {
         _ => "running",
     };
     Refusal::channel_error(format_args!("unexpected method in connection state {state}"))
+}
+
+/// The table among a method's fields.
+fn table_of<'a>(method: &Method<'a>) -> Option<TableRef<'a>> {
+    match method {
+        Method::Connection(connection::Method::StartOk(method)) => Some(method.client_properties),
+        Method::Exchange(exchange::Method::Declare(method)) => Some(method.arguments),
+        Method::Exchange(exchange::Method::Bind(method)) => Some(method.arguments),
+        Method::Exchange(exchange::Method::Unbind(method)) => Some(method.arguments),
+        Method::Queue(queue::Method::Declare(method)) => Some(method.arguments),
+        Method::Queue(queue::Method::Bind(method)) => Some(method.arguments),
+        Method::Queue(queue::Method::Unbind(method)) => Some(method.arguments),
+        Method::Basic(basic::Method::Consume(method)) => Some(method.arguments),
+        _ => None,
+    }
 }

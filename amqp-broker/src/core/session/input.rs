@@ -21,7 +21,7 @@ impl Core {
                 return;
             }
             if let Some((block, done)) = session.held.take() {
-                self.carry_out(id, block, done);
+                self.carry_out(id, &block, done);
                 continue;
             }
             if input.is_empty() {
@@ -39,7 +39,7 @@ impl Core {
                 continue;
             }
             match session.deframer.next_block(input) {
-                Ok(Some(block)) => self.carry_out(id, block, 0),
+                Ok(Some(block)) => self.carry_out(id, &block, 0),
                 Ok(None) => return,
                 Err(error) => return self.refuse_bytes(id, &error, input),
             }
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// Carries out the frames of a block, but for the first `done`.
-    pub(in crate::core) fn carry_out(&mut self, id: SessionId, block: Block, done: usize) {
+    pub(in crate::core) fn carry_out(&mut self, id: SessionId, block: &Block, done: usize) {
         for (at, frame) in block.frames().enumerate().skip(done) {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             match session.phase {
