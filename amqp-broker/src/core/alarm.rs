@@ -36,7 +36,7 @@ impl Alarms {
 }
 
 impl Core {
-    pub(crate) fn set_alarm(&mut self, alarm: Alarm, on: bool) {
+    pub(super) fn change_alarm(&mut self, alarm: Alarm, on: bool) {
         match alarm {
             Alarm::Memory => self.alarms.memory = on,
             Alarm::Disk => self.alarms.disk = on,

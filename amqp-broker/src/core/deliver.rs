@@ -20,8 +20,10 @@ impl Core {
             self.run_stream(id);
             return true;
         }
+        queue.expire(id, now, &mut self.dead);
         let arrival = queue.arrive(id, message, now, &mut self.dead);
-        self.run_queue(id);
+        // One that lives for no time at all reaches a consumer that waits.
+        self.give(id);
         matches!(arrival, Arrival::Taken)
     }
 
@@ -33,6 +35,13 @@ impl Core {
             return self.run_stream(id);
         }
         queue.expire(id, now, &mut self.dead);
+        self.give(id);
+    }
+
+    /// The same, but nothing has become too old before.
+    fn give(&mut self, id: QueueId) {
+        let now = self.now;
+        let Some(queue) = self.queues.get_mut(&id) else { return };
         while queue.ready.len() > 0 {
             let Some(consumer_id) = queue.consumers.next() else { break };
             let Some(consumer) = queue.consumers.get_mut(consumer_id) else { break };

@@ -1,5 +1,7 @@
 //! What an operator does to a broker while clients are at work, and what a test does to make trouble.
 
+use std::time::Instant;
+
 use amqp_proto::method::ReplyCode;
 
 use super::access::Permissions;
@@ -23,15 +25,20 @@ impl NotThere {
 }
 
 impl Core {
-    pub(crate) fn operate_alarm(&mut self, alarm: Alarm, on: bool) {
-        self.set_alarm(alarm, on);
+    /// Sets or ends an alarm: while there is one, nothing is read from connections that publish.
+    pub fn set_alarm(&mut self, now: Instant, alarm: Alarm, on: bool) {
+        self.begin(now);
+        self.change_alarm(alarm, on);
+        self.finish();
     }
 
-    pub(crate) fn add_rule(&mut self, rule: Rule) {
+    /// Makes a fault, from now on.
+    pub fn add_rule(&mut self, rule: Rule) {
         self.faults.add(rule);
     }
 
-    pub(crate) fn clear_rules(&mut self) {
+    /// Forgets all rules.
+    pub fn clear_rules(&mut self) {
         self.faults.clear();
     }
 

@@ -202,7 +202,7 @@ impl Broker {
 
     /// Sets or ends an alarm: while there is one, nothing is read from connections that publish.
     pub fn set_alarm(&self, alarm: Alarm, on: bool) {
-        self.change(|core| core.operate_alarm(alarm, on));
+        self.change(|core| core.set_alarm(Instant::now(), alarm, on));
     }
 
     /// Makes a fault, from now on.

@@ -1,0 +1,73 @@
+//! Rules that make faults.
+
+use std::time::Duration;
+
+use amqp_broker::{Emulate, On, Reaction, Rule};
+use amqp_proto::wire::FieldTable;
+
+use super::peer::{World, confirms, declare, message, passive};
+
+fn world(rules: impl IntoIterator<Item = Rule>) -> (World, super::peer::Client) {
+    let mut world = World::new(Emulate::V4_3);
+    let client = world.client();
+    let none = FieldTable::new();
+    world.pipeline(client, &[confirms(), declare("q", &none)]);
+    world.hear(client);
+    rules.into_iter().for_each(|rule| world.core.add_rule(rule));
+    (world, client)
+}
+
+fn publish(world: &mut World, client: super::peer::Client, count: usize) -> Vec<String> {
+    let one = message("", "q", "x", &Default::default(), false);
+    world.bytes(client, &one.repeat(count));
+    world.hear(client)
+}
+
+#[test]
+fn f55_a_confirm_can_be_withheld_and_the_others_are_never_multiple_over_it() {
+    let (mut world, client) = world([Rule::new(On::Publish, Reaction::NoConfirm).after(1).times(1)]);
+    assert_eq!(publish(&mut world, client, 4), ["1 basic.ack 1 multiple", "1 basic.ack 3", "1 basic.ack 4"]);
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 4 0"], "the message was taken");
+}
+
+#[test]
+fn f55_a_confirm_can_be_late_and_come_after_younger_ones() {
+    let late = Reaction::ConfirmAfter(Duration::from_millis(100));
+    let (mut world, client) = world([Rule::new(On::Publish, late).times(1)]);
+    assert_eq!(publish(&mut world, client, 2), ["1 basic.ack 2"]);
+    world.sleep(Duration::from_millis(99));
+    assert!(world.hear(client).is_empty());
+    world.sleep(Duration::from_millis(1));
+    assert_eq!(world.hear(client), ["1 basic.ack 1"]);
+}
+
+#[test]
+fn f55_nacks_closes_cuts_and_silence() {
+    let only = |key: &'static str, reaction| Rule::new(On::Publish, reaction).when(move |seen| seen.routing_key == key);
+    let text = "INTERNAL_ERROR - by chance".to_owned();
+    let (mut world, client) = world([
+        only("q", Reaction::Nack).times(1),
+        Rule::new(On::Method("queue.declare"), Reaction::CloseChannel(541, text.clone())).times(1),
+        Rule::new(On::Method("basic.qos"), Reaction::CloseConnection(541, text)),
+        Rule::new(On::Method("basic.get"), Reaction::Ignore),
+    ]);
+    assert_eq!(publish(&mut world, client, 1), ["1 basic.nack 1"]);
+    assert_eq!(publish(&mut world, client, 1), ["1 basic.ack 2"]);
+    assert!(world.ask(client, super::peer::get("q")).is_empty());
+    assert_eq!(world.ask(client, passive("q")), ["1 channel.close 541 INTERNAL_ERROR - by chance"]);
+    let other = world.client();
+    let heard = world.ask(other, super::peer::qos(1, false));
+    assert_eq!(heard, ["0 connection.close 541 INTERNAL_ERROR - by chance (60.10)"]);
+    let cut = world.client();
+    world.core.add_rule(Rule::new(On::Anything, Reaction::Cut));
+    world.ask(cut, passive("q"));
+    assert!(world.core.is_cut(cut.0) && world.core.is_over(cut.0));
+}
+
+#[test]
+fn f55_a_stalled_connection_neither_reads_nor_writes() {
+    let (mut world, client) = world([Rule::new(On::Method("queue.declare"), Reaction::Stall).times(1)]);
+    world.send(client, 1, passive("q"));
+    assert!(world.core.is_stalled(client.0) && !world.core.wants_read(client.0));
+    assert!(world.hear(client).is_empty());
+}

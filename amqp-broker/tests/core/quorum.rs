@@ -1,0 +1,75 @@
+//! Quorum queues, as far as a client sees that they are.
+
+use amqp_broker::Emulate;
+use amqp_proto::method::queue;
+use amqp_proto::table;
+use amqp_proto::wire::FieldTable;
+
+use super::peer::{Client, World, consume, get, nack, qos, reject, short, take};
+
+fn world(version: Emulate) -> (World, Client) {
+    let mut world = World::new(version);
+    let client = world.client();
+    world.declare(client, "dead", &FieldTable::new());
+    let arguments = table! {
+        "x-queue-type" => "quorum",
+        "x-delivery-limit" => 2,
+        "x-dead-letter-exchange" => "",
+        "x-dead-letter-routing-key" => "dead",
+    };
+    world.declare(client, "q", &arguments);
+    world.publish(client, "", "q", "m");
+    (world, client)
+}
+
+#[test]
+fn returns_are_counted_told_and_limited() {
+    let (mut world, client) = world(Emulate::V4_0);
+    let headers = [
+        "  header 1",
+        r#"  header 1 { headers: {"x-delivery-count": 1i64} }"#,
+        r#"  header 1 { headers: {"x-delivery-count": 2i64} }"#,
+    ];
+    for (tag, header) in (1..).zip(headers) {
+        assert_eq!(world.ask(client, get("q"))[1], header);
+        world.send(client, 1, nack(tag, false, true));
+    }
+    assert_eq!(world.ask(client, get("q")), ["1 basic.get-empty"]);
+    let heard = world.ask(client, take("dead"));
+    assert!(heard[1].contains(r#""reason": "delivery_limit""#), "{heard:?}");
+}
+
+#[test]
+fn since_4_3_a_nack_is_no_failure_and_a_reject_is_one() {
+    let (mut world, client) = world(Emulate::V4_3);
+    for tag in 1..=5 {
+        world.ask(client, get("q"));
+        world.send(client, 1, nack(tag, false, true));
+    }
+    let heard = world.ask(client, get("q"));
+    assert_eq!(heard[1], r#"  header 1 { headers: {"x-acquired-count": 5i64} }"#);
+    world.send(client, 1, reject(6, true));
+    assert!(world.ask(client, get("q"))[1].contains(r#""x-delivery-count": 1i64"#));
+    world.pipeline(client, &[reject(7, true), get("q"), reject(8, true)]);
+    world.hear(client);
+    assert_eq!(world.ask(client, take("dead")).last().map(String::as_str), Some("  body m"));
+}
+
+#[test]
+fn what_they_cannot_do_is_540_and_what_they_cannot_be_is_406() {
+    let (mut world, client) = world(Emulate::V4_0);
+    world.send(client, 1, qos(5, true));
+    world.hear(client);
+    let text = "0 connection.close 540 NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos (60.20)";
+    assert_eq!(world.ask(client, consume("q", "t")), [text]);
+    let client = world.client();
+    let delete = queue::Method::Delete(queue::Delete { queue: short("q"), if_unused: true, ..Default::default() });
+    let text = "0 connection.close 540 NOT_IMPLEMENTED - cannot delete queue 'q' in vhost '/'. queue.delete operations \
+                with if-unused flag set are not supported by quorum queues (50.40)";
+    assert_eq!(world.ask(client, delete), [text]);
+    let client = world.client();
+    let arguments = table! { "x-queue-type" => "quorum" };
+    let transient = queue::Declare { queue: short("t"), arguments: arguments.as_ref(), ..Default::default() };
+    let text = "1 channel.close 406 PRECONDITION_FAILED - invalid property 'non-durable' for queue 't' in vhost '/'";
+    assert_eq!(world.ask(client, queue::Method::Declare(transient)), [text]);
+}

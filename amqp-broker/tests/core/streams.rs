@@ -1,0 +1,110 @@
+//! Streams: reading does not take away.
+
+use amqp_broker::Emulate;
+use amqp_proto::method::{Method, Properties, basic};
+use amqp_proto::table;
+use amqp_proto::wire::FieldTable;
+
+use super::peer::{Client, World, ack, consume, get, message, nack, passive, qos, short};
+
+fn world(version: Emulate) -> (World, Client) {
+    let mut world = World::new(version);
+    let client = world.client();
+    world.declare(client, "s", &table! { "x-queue-type" => "stream" });
+    (world, client)
+}
+
+fn read<'a>(tag: &'a str, arguments: &'a FieldTable) -> Method<'a> {
+    basic::Method::Consume(basic::Consume {
+        queue: short("s"),
+        consumer_tag: short(tag),
+        arguments: arguments.as_ref(),
+        ..basic::Consume::default()
+    })
+    .into()
+}
+
+fn bodies(heard: &[String]) -> Vec<&str> {
+    heard.iter().filter_map(|line| line.strip_prefix("  body ")).collect()
+}
+
+#[test]
+fn everybody_reads_everything_from_where_one_wants_within_the_prefetch() {
+    let (mut world, client) = world(Emulate::V4_3);
+    for body in ["0", "1", "2", "3"] {
+        world.publish(client, "", "s", body);
+    }
+    let (first, second, last) = (
+        table! { "x-stream-offset" => "first" },
+        table! { "x-stream-offset" => 1 },
+        table! { "x-stream-offset" => "last" },
+    );
+    world.pipeline(client, &[qos(2, false), read("first", &first)]);
+    let heard = world.hear(client);
+    assert_eq!(bodies(&heard), ["0", "1"]);
+    assert_eq!(heard[3], r#"  header 1 { headers: {"x-stream-offset": 0i64}, delivery_mode: 1 }"#);
+    assert_eq!(bodies(&world.ask(client, ack(1))), ["2"]);
+    assert_eq!(bodies(&world.ask(client, nack(2, false, true))), ["3"]);
+    assert_eq!(bodies(&world.ask(client, read("second", &second))), ["1", "2"]);
+    assert_eq!(bodies(&world.ask(client, read("last", &last))), ["3"]);
+    assert_eq!(bodies(&world.ask(client, consume("s", "next"))), [""; 0]);
+    world.publish(client, "", "s", "4");
+    assert_eq!(bodies(&world.hear(client)), ["4", "4"], "to last and next");
+    assert_eq!(world.ask(client, passive("s")), ["1 queue.declare-ok s 0 4"]);
+}
+
+#[test]
+fn a_filter_lets_chunks_pass_that_have_what_is_wanted() {
+    let (mut world, client) = world(Emulate::V4_3);
+    for (filter, body) in [("a", "0"), ("b", "1"), ("a", "2")] {
+        let mut properties = Properties::new();
+        properties.insert_header("x-stream-filter-value", filter).unwrap();
+        world.bytes(client, &message("", "s", body, &properties, false));
+    }
+    world.publish(client, "", "s", "plain");
+    let filtered = table! { "x-stream-offset" => "first", "x-stream-filter" => "a" };
+    let unfiltered =
+        table! { "x-stream-offset" => "first", "x-stream-filter" => "b", "x-stream-match-unfiltered" => true };
+    world.send(client, 1, qos(10, false));
+    assert_eq!(bodies(&world.ask(client, read("a", &filtered))), ["0", "2"]);
+    assert_eq!(bodies(&world.ask(client, read("b", &unfiltered))), ["1", "plain"]);
+}
+
+#[test]
+fn what_streams_do_not_do() {
+    let none = FieldTable::new();
+    let bad = table! { "x-stream-offset" => "bad" };
+    for (version, before, method, text) in [
+        (
+            Emulate::V4_3,
+            None,
+            get("s"),
+            "0 connection.close 540 NOT_IMPLEMENTED - basic.get not supported by stream queues queue 's' in vhost '/' (60.70)",
+        ),
+        (
+            Emulate::V4_3,
+            None,
+            read("t", &none),
+            "1 channel.close 406 PRECONDITION_FAILED - consumer prefetch count is not set for stream queue 's' in vhost '/'",
+        ),
+        (
+            Emulate::V3_10,
+            None,
+            read("t", &none),
+            "1 channel.close 406 PRECONDITION_FAILED - consumer prefetch count is not set for 'queue 's' in vhost '/''",
+        ),
+        (
+            Emulate::V4_3,
+            Some(qos(1, false)),
+            read("t", &bad),
+            r#"1 channel.close 406 PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 's' in vhost '/': {invalid_stream_offset_arg,{longstr,<<"bad">>}}"#,
+        ),
+        (Emulate::V4_0, Some(qos(1, false)), read("t", &bad), "0 connection.close 541 INTERNAL_ERROR (0.0)"),
+    ] {
+        let (mut world, client) = world(version);
+        if let Some(before) = before {
+            world.ask(client, before);
+        }
+        assert_eq!(world.ask(client, method), [text]);
+    }
+}
