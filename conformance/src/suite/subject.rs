@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use amqp_broker::{Alarm, Emulate, Limits};
 
-use crate::node::{Binding, Channel, Connection, Exchange, LogMark, Queue};
+use crate::certificates::Identity;
+use crate::node::{Binding, Channel, ClientCertificates, Connection, Exchange, LogMark, Queue};
 use crate::{Failure, Node, Options, Result, wait};
 
 /// Environment variable that has the suite run on `amqp-broker`, as a version of RabbitMQ: `3.10`, `4.0` or `4.3`.
@@ -69,6 +70,14 @@ impl Subject {
             Self::RabbitMq(node) => node.address(),
             Self::InProcess(broker) => broker.address(),
         }
+    }
+
+    /// Adds a listener for AMQP over TLS, and gives its address. `amqp-broker` has none.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub fn listen_tls(&self, identity: &Identity, clients: ClientCertificates<'_>) -> Result<SocketAddr> {
+        self.rabbitmq()?.listen_tls(identity, clients)
     }
 
     /// The port of its AMQP listener on 127.0.0.1.
@@ -185,6 +194,7 @@ impl Subject {
             heartbeat: connection.heartbeat.into(),
             frame_max: connection.frame_max.into(),
             channel_max: connection.channel_max.into(),
+            tls: false,
             client_properties: amqp_broker::texts(&connection.client_properties),
         };
         Ok(broker.connections().into_iter().map(connection).collect())
