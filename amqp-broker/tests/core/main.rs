@@ -1,5 +1,7 @@
 //! The broker without I/O: scripted methods in, frames out, in virtual time. What is expected was recorded from RabbitMQ.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod alarms;
 mod confirms;
 mod consuming;
