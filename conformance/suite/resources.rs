@@ -5,7 +5,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Context, Node, cases, wait};
+use conformance::suite::Subject;
+use conformance::{Context, cases, wait};
 
 use crate::facade::{Channel, Connection, ErrorKind, Heartbeat, Queue, THREADS_PER_CONNECTION, connect, spawn};
 use crate::suite::support::{Result, SOON, config, open};
@@ -45,7 +46,7 @@ impl Usage {
 }
 
 /// Channels that the broker has open for the case.
-fn await_channels(node: &Node, name: &str, count: usize) -> Result {
+fn await_channels(node: &Subject, name: &str, count: usize) -> Result {
     let what = format!("{count} channels at the broker");
     Ok(wait::until_true(SOON, &what, || {
         node.list_channels()
