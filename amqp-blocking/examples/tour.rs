@@ -1,7 +1,7 @@
 //! A tour of the client, against a broker at `AMQP_URL` (default `amqp://localhost`): a queue, a thousand messages with
 //! confirms, the same thousand consumed and acked, and a clean close.
 //!
-//! `cargo run --release -p amqp-blocking --example tour-blocking`
+//! `cargo run --release -p amqp-blocking --example tour-blocking`, or `scripts/tour amqp-blocking`, which brings a broker.
 
 use std::time::Instant;
 
@@ -10,6 +10,11 @@ use amqp_blocking::{Error, Exchange, Queue};
 const MESSAGES: usize = 1000;
 
 fn main() -> Result<(), Error> {
+    tour()
+}
+
+/// A queue, a thousand messages with confirms, the same thousand consumed and acked, and a clean close.
+fn tour() -> Result<(), Error> {
     let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
     let connection = amqp_blocking::connect(url)?;
     let server = connection.server_properties();
