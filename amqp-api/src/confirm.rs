@@ -4,11 +4,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use amqp_proto::conn::{ChannelId, ConfirmId, Outcome};
+use amqp_proto::conn::{ChannelId, ConfirmId, Outcome, Reply, Unconfirmed};
 use amqp_proto::error::{Error, ErrorKind};
 
+use crate::call::{Keep, mismatch};
 use crate::shared::{Shared, Touch};
 
 /// A publish that has been queued and whose outcome is still to come.
@@ -79,6 +81,38 @@ impl Confirm {
             }
             None => Poll::Pending,
         }
+    }
+}
+
+/// What a handle has been told of failed publishes, by [`Publisher::wait_for_confirms`](crate::Publisher) and its like:
+/// how many were nacked, returned, unknown. A clone knows what the handle knew that it was made from.
+#[derive(Debug, Default)]
+pub(crate) struct Told([AtomicU64; 3]);
+
+impl Told {
+    /// Takes note of all that has failed so far: what is new is an error.
+    pub(crate) fn tell(&self, failed: Unconfirmed) -> Result<(), Error> {
+        let Self([nacked, returned, unknown]) = self;
+        let mut earlier = Unconfirmed::default();
+        earlier.nacked = nacked.fetch_max(failed.nacked, Ordering::Relaxed).min(failed.nacked);
+        earlier.returned = returned.fetch_max(failed.returned, Ordering::Relaxed).min(failed.returned);
+        earlier.unknown = unknown.fetch_max(failed.unknown, Ordering::Relaxed).min(failed.unknown);
+        let new = failed.since(&earlier);
+        if new.count() == 0 { Ok(()) } else { Err(Error::new(ErrorKind::Unconfirmed(Box::new(new)))) }
+    }
+}
+
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        Self(self.0.each_ref().map(|count| AtomicU64::new(count.load(Ordering::Relaxed))))
+    }
+}
+
+/// Finishes a call that waits for all confirms.
+pub(crate) fn finish_confirmed(reply: Reply, _: Keep) -> Result<Unconfirmed, Error> {
+    match reply {
+        Reply::Confirmed(failed) => Ok(*failed),
+        _ => mismatch(),
     }
 }
 

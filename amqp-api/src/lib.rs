@@ -8,7 +8,7 @@
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
 //! | `body_writer` | a message that is too large for memory, on its way out |
 //! | `connect`, `resolver` | what a connection is made with |
-//! | `call`, `confirm` | answers that are still to come |
+//! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
 //! | `message`, `delivery`, `batch`, `content`, `codec` | what goes out, what comes in, and as what it is read |
 //! | `options` | how things are asked for |
 //! | `elapsed` | waiting no longer than a given time |
@@ -20,6 +20,7 @@
 //! the driver carries bytes between it and a transport.
 
 mod batch;
+mod batch_confirm;
 mod body_writer;
 mod call;
 mod channel;
@@ -44,7 +45,9 @@ pub use amqp_proto as proto;
 pub use amqp_proto::config::{
     Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsInput, TlsOptions, Verify,
 };
-pub use amqp_proto::conn::{Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning};
+pub use amqp_proto::conn::{
+    BatchFailure, BatchOutcome, Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning, Unconfirmed,
+};
 pub use amqp_proto::error::{
     CloseReason, CodecError, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure,
 };
@@ -54,6 +57,7 @@ pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 pub use self::batch::Batch;
+pub use self::batch_confirm::BatchConfirm;
 pub use self::body_writer::BodyWriter;
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};

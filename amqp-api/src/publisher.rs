@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use amqp_proto::conn::{ChannelId, ConfirmId, Connection, Reply, RequestId};
-use amqp_proto::error::Error;
+use amqp_proto::error::{Error, ErrorKind};
 use amqp_proto::method::confirm;
 
+use crate::batch_confirm::BatchConfirm;
 use crate::call::{Call, Keep, mismatch};
 use crate::channel::{in_turn, is_channel_gone};
-use crate::confirm::Confirm;
+use crate::confirm::{Confirm, Told, finish_confirmed};
 use crate::content::Content;
 use crate::link::Link;
 use crate::message::{Message, Target};
@@ -45,6 +46,7 @@ pub struct Publisher {
     inner: Arc<Inner>,
     mandatory: bool,
     persistent: bool,
+    told: Told,
 }
 
 struct Inner {
@@ -68,7 +70,11 @@ impl Publisher {
         match opened {
             Ok((slot, selected)) => {
                 let inner = Arc::new(Inner { link: link.clone(), slot });
-                Call::waiting(selected, Keep::Publisher(Self { inner, mandatory: true, persistent: true }), finish)
+                Call::waiting(
+                    selected,
+                    Keep::Publisher(Self { inner, mandatory: true, persistent: true, told: Told::default() }),
+                    finish,
+                )
             }
             Err(error) => Call::failed(error, Keep::Connection(link.clone()), finish),
         }
@@ -91,6 +97,132 @@ impl Publisher {
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = persistent;
         self
+    }
+
+    /// Lets at most `max` publishes, and at least one, be without their outcome at a time, for all handles to this channel.
+    /// Default: no limit.
+    ///
+    /// While so many are, there is no room for the next: [`send`](Self::send) waits for a place, in the order of calls and
+    /// with the deadline of room; [`try_send`](Self::try_send) says [`ErrorKind::Full`]. Whether anybody holds their
+    /// [`Confirm`]s does not matter.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: amqp_api::Connection) -> Result<(), amqp_api::Error> {
+    /// let publisher = connection.publisher().await?.window(100);
+    /// for number in 0..1_000_000 {
+    ///     drop(publisher.send("", "numbers", format!("{number}")).await?);
+    /// }
+    /// publisher.wait_for_confirms().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn window(self, max: usize) -> Self {
+        let slot = self.inner.slot;
+        self.link().visit(Touch::All, |state| state.conn.set_window(state.publishers[slot], max));
+        self
+    }
+
+    /// Waits until everything that was published before, by this handle or another to the same channel, has its outcome.
+    /// What is published meanwhile is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unconfirmed`] if something was not acked: how many publishes were nacked, returned, or are unknown, and
+    /// why. It counts all of which this handle has not told yet, also those whose [`Confirm`] was awaited or dropped,
+    /// those of other handles, and those that were published meanwhile and have failed already. A clone goes on where the
+    /// handle stood that it was made from.
+    ///
+    /// [`ErrorKind::ConnectionNotOpen`] and the like never: what a connection took with it when it ended is unknown. Each
+    /// publish has its deadline, so this ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped: what failed is told by the next.
+    pub async fn wait_for_confirms(&self) -> Result<(), Error> {
+        let slot = self.inner.slot;
+        let keep = Keep::Publisher(self.clone());
+        let call = match self.link().visit(Touch::All, |state| state.conn.wait_confirms(state.publishers[slot])) {
+            Ok(request) => Call::waiting(request, keep, finish_confirmed),
+            Err(error) => Call::failed(error, keep, finish_confirmed),
+        };
+        self.told.tell(call.await?)
+    }
+
+    /// Publishes a batch and waits until the broker has taken responsibility for all of its messages.
+    ///
+    /// ```no_run
+    /// # async fn example(publisher: amqp_api::Publisher) -> Result<(), amqp_api::Error> {
+    /// # use amqp_api::ErrorKind;
+    /// let orders = ["one", "two", "three"];
+    /// let published = publisher.publish_batch(orders.map(|order| ("events", "order.created", order))).await;
+    /// if let Err(error) = &published
+    ///     && let ErrorKind::Batch(outcome) = error.kind()
+    /// {
+    ///     for failure in &outcome.failures {
+    ///         eprintln!("{}: {}", orders[failure.index], failure.error);
+    ///     }
+    /// }
+    /// # published
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send_batch`](Self::send_batch); [`ErrorKind::Batch`] with the messages that were not acked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it may have published any number of the messages, the first ones first.
+    pub async fn publish_batch<'m>(
+        &self,
+        messages: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>, impl Into<Message<'m>>)>,
+    ) -> Result<(), Error> {
+        self.send_batch(messages).await?.await
+    }
+
+    /// Publishes a batch: messages, each with its exchange and its routing key. When it returns they stand in the write
+    /// buffer, and the [`BatchConfirm`] will say what becomes of them. This costs less than as many single publishes.
+    ///
+    /// They are queued all at once, with nothing of the same channel between them, if there is room for all. If not, it
+    /// waits for room as [`send`](Self::send) does, and queues the next as often as there is some: in their order, but
+    /// others may publish between the parts.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InBatch`] if a message cannot be sent, because of a name that is too long, for example: then none was
+    /// queued. Those of [`send`](Self::send), if none was queued. Once the first was, what keeps the others from being
+    /// queued is told by the [`BatchConfirm`], as their failure.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it has returned, it has published any number of the messages, the first ones first; none if there was
+    /// room for all.
+    pub async fn send_batch<'m>(
+        &self,
+        messages: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>, impl Into<Message<'m>>)>,
+    ) -> Result<BatchConfirm, Error> {
+        let mut batch = Vec::new();
+        for (index, (exchange, routing_key, message)) in messages.into_iter().enumerate() {
+            let message = Target::new(exchange.as_ref(), routing_key.as_ref())
+                .and_then(|_| self.prepare(message.into()))
+                .map_err(|error| Error::new(ErrorKind::InBatch { index, error }))?;
+            batch.push((exchange, routing_key, message));
+        }
+        let shared = self.link().shared();
+        let mut confirm = BatchConfirm::new(Arc::clone(shared), batch.len());
+        let mut next = 0;
+        while let Some((_, _, first)) = batch.get(next) {
+            let part = |state: &mut State| self.queue_part(state, &batch, next, &mut confirm);
+            match in_turn(shared, first.body_len(), part).await {
+                Ok(queued) => next += queued,
+                Err(error) if next == 0 => return Err(error),
+                Err(error) => {
+                    confirm.unsent(next, error);
+                    break;
+                }
+            }
+        }
+        Ok(confirm)
     }
 
     /// Publishes a message and waits until the broker has taken responsibility for it.
@@ -191,14 +323,68 @@ impl Publisher {
         message: &Message<'_>,
     ) -> (ChannelId, Result<(ChannelId, ConfirmId), Error>) {
         let publish = message.publish(to, self.mandatory);
+        let (channel, result) = self.on_channel(state, |conn, channel| conn.publish_confirmed(channel, &publish));
+        (channel, result.map(|confirm| (channel, confirm)))
+    }
+
+    /// Queues the message `from` of a batch and those behind it, as many as there is room for, and says how many that
+    /// were. An error is that of the first.
+    fn queue_part(
+        &self,
+        state: &mut State,
+        batch: &[(impl AsRef<str>, impl AsRef<str>, Message<'_>)],
+        from: usize,
+        confirm: &mut BatchConfirm,
+    ) -> (ChannelId, Result<usize, Error>) {
+        let publish = |index: usize| {
+            let (exchange, routing_key, message) = batch.get(index)?;
+            let to = Target::new(exchange.as_ref(), routing_key.as_ref()).ok()?;
+            Some((to, message))
+        };
+        let mut channel = state.publishers[self.inner.slot];
+        if from == 0 {
+            let mut all = (0..batch.len()).filter_map(|index| publish(index).map(|publish| (index, publish)));
+            let wrong = all.find_map(|(index, (to, message))| {
+                let error = state.conn.check_publish(&message.publish(&to, self.mandatory)).err()?;
+                Some(Error::new(ErrorKind::InBatch { index, error }))
+            });
+            if let Some(error) = wrong {
+                return (channel, Err(error));
+            }
+        }
+        let id = confirm.id(|| state.conn.begin_batch());
+        let mut queued = 0;
+        while let Some((to, message)) = publish(from + queued) {
+            let publish = message.publish(&to, self.mandatory);
+            let index = from + queued;
+            let result;
+            (channel, result) =
+                self.on_channel(state, |conn, channel| conn.publish_in_batch(channel, &publish, id, index));
+            match result {
+                Ok(()) => queued += 1,
+                Err(error) if queued == 0 => return (channel, Err(error)),
+                Err(_) => break,
+            }
+        }
+        state.has_published(queued.saturating_sub(1));
+        (channel, Ok(queued))
+    }
+
+    /// Publishes on the present channel, or on a new one if that is gone; also says which it was.
+    #[inline]
+    fn on_channel<T>(
+        &self,
+        state: &mut State,
+        publish: impl Fn(&mut Connection, ChannelId) -> Result<T, Error>,
+    ) -> (ChannelId, Result<T, Error>) {
         let channel = &mut state.publishers[self.inner.slot]; // There until the last handle is dropped.
-        let result = match state.conn.publish_confirmed(*channel, &publish) {
+        let result = match publish(&mut state.conn, *channel) {
             Err(error) if is_channel_gone(&error) && state.conn.is_open() => {
-                replace(&mut state.conn, channel).and_then(|()| state.conn.publish_confirmed(*channel, &publish))
+                replace(&mut state.conn, channel).and_then(|()| publish(&mut state.conn, *channel))
             }
             result => result,
         };
-        (*channel, result.map(|confirm| (*channel, confirm)))
+        (*channel, result)
     }
 }
 
@@ -225,6 +411,7 @@ fn open_confirming(conn: &mut Connection) -> Result<(ChannelId, RequestId), Erro
 fn replace(conn: &mut Connection, channel: &mut ChannelId) -> Result<(), Error> {
     let (new, selected) = open_confirming(conn)?;
     conn.abandon_request(selected);
+    conn.inherit_confirms(new, *channel);
     conn.release_channel(std::mem::replace(channel, new));
     Ok(())
 }

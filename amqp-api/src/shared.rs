@@ -15,7 +15,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use amqp_proto::config::Config;
-use amqp_proto::conn::{ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
+use amqp_proto::conn::{BatchId, BatchOutcome, ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
 use amqp_proto::error::Error;
 use slab::Slab;
 
@@ -49,6 +49,7 @@ pub(crate) struct State {
     pub(crate) conn: Connection,
     pub(crate) requests: Wakers,
     pub(crate) confirms: Wakers,
+    pub(crate) batches: Wakers,
     pub(crate) consumers: Wakers,
     pub(crate) returns: StreamWakers,
     /// The channel that each [`Publisher`](crate::Publisher) publishes on now.
@@ -77,6 +78,7 @@ impl Shared {
             conn: Connection::new(config, now, seed),
             requests: Wakers::default(),
             confirms: Wakers::default(),
+            batches: Wakers::default(),
             consumers: Wakers::default(),
             returns: StreamWakers::default(),
             publishers: Slab::new(),
@@ -135,6 +137,7 @@ impl State {
         match event {
             Event::Resolved(id) => wakes.ready(self.requests.take(id.index())),
             Event::Confirmed(id) => wakes.ready(self.confirms.take(id.index())),
+            Event::BatchConfirmed(id) => wakes.ready(self.batches.take(id.index())),
             Event::ConsumerReady(id) => wakes.ready(self.consumers.take(id.index())),
             Event::Returned(id) => {
                 self.returns.take_all(id.index()).for_each(|waker| wakes.ready(Some(waker)));
@@ -172,6 +175,11 @@ impl State {
             self.published = 0;
         }
         due
+    }
+
+    /// So many publishes were made in one turn, besides the one that [`gives_way`](Self::gives_way) counts.
+    pub(crate) fn has_published(&mut self, more: usize) {
+        self.published = self.published.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
     }
 
     /// There is no driver any more.
@@ -212,6 +220,14 @@ impl State {
         let outcome = self.conn.take_outcome(id);
         let waker =
             if outcome.is_none() { self.confirms.set(id.index(), waker) } else { self.confirms.take(id.index()) };
+        self.discarded.extend(waker);
+        outcome
+    }
+
+    /// The outcome of a batch, or, if it is not there, a place among those who wait for it.
+    pub(crate) fn poll_batch(&mut self, id: BatchId, waker: &Waker) -> Option<BatchOutcome> {
+        let outcome = self.conn.take_batch(id);
+        let waker = if outcome.is_none() { self.batches.set(id.index(), waker) } else { self.batches.take(id.index()) };
         self.discarded.extend(waker);
         outcome
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amqp_api::{
-    Batch, Binding, Cancel, Consume, Content, Delivery, Elapsed, Error, ErrorKind, Exchange, ExchangeDelete,
-    FieldTable, Get, Message, Outcome, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats,
-    Tag, Tuning,
+    Batch, BatchOutcome, Binding, Cancel, Consume, Content, Delivery, Elapsed, Error, ErrorKind, Exchange,
+    ExchangeDelete, FieldTable, Get, Message, Outcome, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode,
+    Returned, Stats, Tag, Tuning,
 };
 
 use bytes::Buf;

@@ -30,6 +30,8 @@
 //!
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
 //!   from many threads at once, but for the iterators: [`Consumer`] and [`Returns`].
+//! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
+//!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
 //! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
 //!   is settled. Bodies are bytes, or values by a [`Codec`]; the features `json` and `gzip` bring two encodings.
 //! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.
@@ -81,20 +83,20 @@ use std::sync::Arc;
 pub use amqp_api::Json;
 #[doc(inline)]
 pub use amqp_api::{
-    Acker, Address, Batch, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec, CodecError, Config,
-    ConfigError, ConnectOptions, Consume, Content, Credentials, DeadLetterStrategy, Decode, Delivery, DeliveryTag,
-    Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Heartbeat,
-    IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
+    Acker, Address, Batch, BatchFailure, BatchOutcome, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec,
+    CodecError, Config, ConfigError, ConnectOptions, Consume, Content, Credentials, DeadLetterStrategy, Decode,
+    Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get,
+    Heartbeat, IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
     PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve,
     Returned, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput,
-    TlsOptions, Tuning, ValueRef, Verify, driver, proto, table,
+    TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, driver, proto, table,
 };
 
 #[cfg(feature = "tls")]
 pub use amqp_api::rustls;
 
 use self::handles::Wrap;
-pub use self::handles::{BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns};
+pub use self::handles::{BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns};
 use self::park::block_on;
 use self::reactor::Reactor;
 use self::threads::{Lifeline, Threads};

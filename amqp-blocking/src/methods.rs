@@ -121,7 +121,8 @@ handles! {
     #[derive(Clone)]
     Channel, kept by Arc<Lifeline> {
         /// Closes the channel, for all its handles. What was queued before goes out first; deliveries that are not
-        /// settled go back. [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
+        /// settled go back; publishes whose confirms have not come are unknown, see
+        /// [`wait_for_confirms`](Self::wait_for_confirms). [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
         [wait] fn close(&self) -> Result<(), Error>;
         /// Why it is closed, if it is.
         #[must_use]
@@ -132,6 +133,13 @@ handles! {
         /// Puts the channel into confirm mode: from now on [`send`](Self::send) works. It cannot be left. The broker
         /// refuses it on a channel in transaction mode.
         [wait] fn confirm_select(&self) -> Result<(), Error>;
+        /// Waits until everything that was published on this channel, in confirm mode, has its outcome. What is published
+        /// meanwhile is not waited for.
+        ///
+        /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed) says how many publishes were nacked, returned, or are
+        /// unknown, and why. It counts all of which this handle has not told yet, also those whose [`Confirm`] was awaited,
+        /// dropped or never asked for, and those of other handles to the channel.
+        [wait] fn wait_for_confirms(&self) -> Result<(), Error>;
         /// Puts the channel into transaction mode: what is published and settled waits for
         /// [`tx_commit`](Self::tx_commit). It cannot be left. The broker refuses it on a channel in confirm mode.
         [wait] fn tx_select(&self) -> Result<(), Error>;
@@ -297,6 +305,41 @@ handles! {
         /// one. Default: yes.
         #[must_use]
         [wrap] fn persistent(self, persistent: bool) -> Publisher;
+        /// Lets at most `max` publishes, and at least one, be without their outcome at a time, for all handles to this
+        /// channel. While so many are, there is no room for the next: [`send`](Self::send) waits for a place, in the order
+        /// of calls and with the deadline of room; [`try_send`](Self::try_send) says
+        /// [`ErrorKind::Full`](crate::ErrorKind::Full). Whether anybody holds their [`Confirm`]s does not matter.
+        /// Default: no limit.
+        #[must_use]
+        [wrap] fn window(self, max: usize) -> Publisher;
+        /// Waits until everything that was published before, by this handle or another to the same channel, has its
+        /// outcome. What is published meanwhile is not waited for.
+        ///
+        /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed) says how many publishes were nacked, returned, or are
+        /// unknown, and why. It counts all of which this handle has not told yet, also those whose [`Confirm`] was awaited
+        /// or dropped, and those of other handles.
+        [wait] fn wait_for_confirms(&self) -> Result<(), Error>;
+        /// Publishes a batch and waits until the broker has taken responsibility for all of its messages. Its errors are
+        /// those of [`send_batch`](Self::send_batch) and of [`BatchConfirm::wait`].
+        [wait] fn publish_batch<'m>(
+            &self,
+            messages: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>, impl Into<Message<'m>>)>
+        ) -> Result<(), Error>;
+        /// Publishes a batch: messages, each with its exchange and its routing key. When it returns they stand in the
+        /// write buffer, and the [`BatchConfirm`] will say what becomes of them. This costs less than as many single
+        /// publishes.
+        ///
+        /// They are queued all at once, with nothing of the same channel between them, if there is room for all. If not, it
+        /// waits for room as [`send`](Self::send) does, and queues the next as often as there is some: in their order, but
+        /// others may publish between the parts.
+        ///
+        /// [`ErrorKind::InBatch`](crate::ErrorKind::InBatch) if a message cannot be sent, because of a name that is too
+        /// long, for example: then none was queued. Once the first was, what keeps the others from being queued is told
+        /// by the [`BatchConfirm`], as their failure.
+        [wait wrap] fn send_batch<'m>(
+            &self,
+            messages: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>, impl Into<Message<'m>>)>
+        ) -> Result<BatchConfirm, Error>;
         /// Publishes a message and waits until the broker has taken responsibility for it. Its errors are those of
         /// [`send`](Self::send) and of [`Confirm::wait`].
         [wait] fn publish<'m>(
@@ -409,6 +452,29 @@ handles! {
         /// Waits for the outcome.
         [wait] fn outcome(self) -> Outcome;
         /// Waits until the broker has taken responsibility. Any other outcome is an error: see [`Confirm`].
+        [wait] fn wait(self) -> Result<(), Error>;
+    }
+
+    /// The confirm of a batch, from [`Publisher::send_batch`]: one for all of its messages. It has the deadline of a
+    /// [`Confirm`], and like that it may be read late, or not at all.
+    ///
+    /// ```no_run
+    /// # fn example(publisher: amqp_blocking::Publisher) -> Result<(), amqp_blocking::Error> {
+    /// let orders = ["one", "two", "three"];
+    /// let confirm = publisher.send_batch(orders.map(|order| ("events", "order.created", order)))?;
+    /// // Something else meanwhile.
+    /// for failure in confirm.outcome().failures {
+    ///     eprintln!("{}: {}", orders[failure.index], failure.error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "whether the broker took the messages is only known from the outcome"]
+    BatchConfirm, kept by Nothing {
+        /// Waits until the outcome of all messages is known.
+        [wait] fn outcome(self) -> BatchOutcome;
+        /// Waits until the broker has taken responsibility for all messages;
+        /// [`ErrorKind::Batch`](crate::ErrorKind::Batch) names those of which that is not so.
         [wait] fn wait(self) -> Result<(), Error>;
     }
 

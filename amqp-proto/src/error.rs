@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use self::codec::{Cause, CodecError};
 pub use self::tls::TlsFailure;
-use crate::conn::{DeliveryTag, Returned};
+use crate::conn::{BatchOutcome, DeliveryTag, Returned, Unconfirmed};
 use crate::method::reply_code::ReplyCode;
 use crate::uri::UriError;
 use crate::wire::{DecodeError, EncodeError, FrameError};
@@ -102,13 +102,6 @@ pub enum TimeoutReason {
     Confirm,
     /// There was no room to publish.
     Room,
-    /// The connection was down, and did not come back in time.
-    Disconnected {
-        /// Why it was down.
-        cause: String,
-    },
-    /// It is time for the next attempt to connect, or to restore something.
-    Reconnect,
     /// `close-ok` did not come.
     Close,
     /// Nothing was received for two heartbeat intervals.
@@ -125,8 +118,6 @@ impl fmt::Display for TimeoutReason {
             Self::Handshake { state } => write!(f, "the peer went silent in the handshake, in state {state}"),
             Self::Call { method } => write!(f, "no reply to {method}"),
             Self::Confirm => f.write_str("the publish was not confirmed"),
-            Self::Disconnected { cause } => write!(f, "the connection did not come back in time ({cause})"),
-            Self::Reconnect => f.write_str("the next attempt is due"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
             Self::Close => f.write_str("the broker did not answer the close"),
             Self::Heartbeat { interval } => {
@@ -234,6 +225,17 @@ pub enum ErrorKind {
     Nacked,
     /// Whether the broker has a publish cannot be known; the cause says why.
     Unknown(Error),
+    /// Some of the publishes that were waited for were not acked.
+    Unconfirmed(Box<Unconfirmed>),
+    /// Some messages of a batch were not acked.
+    Batch(Box<BatchOutcome>),
+    /// A message of a batch cannot be sent; nothing of the batch was.
+    InBatch {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Error,
+    },
     /// One delivery cannot be read: its names are no UTF-8, or its body is over the limit. It can still be rejected by
     /// its tag. (Properties are decoded when they are asked for, and say themselves if they cannot be.)
     BadDelivery {
@@ -297,6 +299,8 @@ impl Error {
         match self.kind() {
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => Some(reason),
             ErrorKind::Unknown(cause) => cause.close_reason(),
+            ErrorKind::Unconfirmed(failed) => failed.last_cause.as_ref()?.close_reason(),
+            ErrorKind::Batch(outcome) => outcome.failures.first()?.error.close_reason(),
             _ => None,
         }
     }
@@ -346,6 +350,12 @@ impl Error {
                 }
             }
             ErrorKind::Unknown(cause) => cause.origin(),
+            ErrorKind::Unconfirmed(failed) if failed.returned > 0 => Origin::User,
+            ErrorKind::Unconfirmed(failed) => failed.last_cause.as_ref().map_or(Origin::Broker, Self::origin),
+            ErrorKind::Batch(outcome) => {
+                outcome.failures.first().map_or(Origin::Broker, |failure| failure.error.origin())
+            }
+            ErrorKind::InBatch { error, .. } => error.origin(),
             ErrorKind::Protocol(_)
             | ErrorKind::Nacked
             | ErrorKind::BadDelivery { .. }
@@ -364,6 +374,10 @@ impl Error {
             | ErrorKind::ConsumerCancelled { .. } => true,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => reason.code.is_transient(),
             ErrorKind::Unknown(cause) => cause.is_retryable(),
+            ErrorKind::Unconfirmed(failed) => {
+                failed.returned == 0 && failed.last_cause.as_ref().is_none_or(Self::is_retryable)
+            }
+            ErrorKind::Batch(outcome) => outcome.failures.iter().all(|failure| failure.error.is_retryable()),
             _ => false,
         }
     }
@@ -421,6 +435,9 @@ impl fmt::Display for ErrorKind {
             }
             Self::Nacked => f.write_str("the broker did not take responsibility for the message"),
             Self::Unknown(cause) => write!(f, "whether the broker has the message is unknown: {cause}"),
+            Self::Unconfirmed(failed) => failed.fmt(f),
+            Self::Batch(outcome) => outcome.fmt(f),
+            Self::InBatch { index, error } => write!(f, "message {index} of the batch: {error}"),
             Self::BadDelivery { reason, .. } => write!(f, "a delivery cannot be read: {reason}"),
             Self::ConsumerCancelled { consumer_tag } => {
                 write!(f, "the broker cancelled the consumer {consumer_tag:?}")
@@ -438,7 +455,7 @@ impl std::error::Error for Error {
             ErrorKind::Encode(error) => error.source(),
             ErrorKind::Uri(error) => error.source(),
             ErrorKind::Codec(error) => error.cause().and_then(std::error::Error::source),
-            ErrorKind::Unknown(cause) => cause.source(),
+            ErrorKind::Unknown(cause) | ErrorKind::InBatch { error: cause, .. } => cause.source(),
             _ => None,
         }
     }

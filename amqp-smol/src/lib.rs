@@ -35,6 +35,8 @@
 //!
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. All handles are `Clone` and can be used
 //!   from many tasks, but for a consumer, which is a stream of its own.
+//! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
+//!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
 //! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
 //!   is settled. Bodies are bytes, or values by a [`Codec`]; the features `json` and `gzip` bring two encodings.
 //! - Every request is queued when its method is called; the [`Call`] that is returned awaits the reply.

@@ -32,6 +32,8 @@
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
 //!   from many tasks, but for the streams: [`Consumer`] and [`Returns`].
 //! - Close the connection before the program ends: what was published last may still be on its way.
+//! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
+//!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
 //! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
 //!   is settled. Bodies are bytes, or values by a [`Codec`]; the features `json` and `gzip` bring two encodings.
 //! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.

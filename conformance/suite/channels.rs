@@ -21,7 +21,6 @@ cases! {
     f32_confirms_and_transactions_on_one_channel_are_406,
     a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_code,
     c8_p13_a_hundred_parallel_declares_on_one_channel_succeed,
-    p11_p13_many_tasks_on_one_channel_get_their_own_replies,
     p13_replies_that_overtake_each_other_go_to_their_callers,
     p10_a_late_reply_is_not_given_to_the_next_caller,
     p12_a_dropped_call_shifts_no_reply,
@@ -215,26 +214,6 @@ async fn c8_p13_a_hundred_parallel_declares_on_one_channel_succeed(context: Cont
     let mine = context.name("queue_");
     let queues = context.node().list_queues()?;
     assert_eq!(queues.iter().filter(|queue| queue.name.starts_with(&mine)).count(), 100);
-    Ok(connection.close().await?)
-}
-
-async fn p11_p13_many_tasks_on_one_channel_get_their_own_replies(context: Context) -> Result {
-    let connection = open(&context).await?;
-    let channel = connection.channel().await?;
-    let mut tasks = Vec::new();
-    for task in 0..8 {
-        let (channel, name) = (channel.clone(), context.name(&format!("queue_{task}")));
-        tasks.push(spawn(async move {
-            // The broker answers on another thread than those that ask, as soon as it can.
-            for _ in 0..250 {
-                assert_eq!(channel.queue_declare(Queue::exclusive(&name)).await?.name, name);
-            }
-            Ok::<_, Error>(())
-        }));
-    }
-    for task in tasks {
-        task.await?;
-    }
     Ok(connection.close().await?)
 }
 

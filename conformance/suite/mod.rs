@@ -7,7 +7,6 @@
 //! - `block_on(future)`: runs a case; what it spawns gets on even while the case blocks its thread
 //! - `spawn(future)`: runs concurrently; awaiting what it returns gives the result, or goes on with its panic
 //! - `sleep(duration)`
-//! - `THREADS_PER_CONNECTION`: how many threads a connection takes
 //! - `timeout(duration, future)`: `Err(Elapsed)` if the future takes longer. A blocking adapter can say so only
 //!   afterwards, so this is for things that must end, not for giving up on things that do not.
 //!
@@ -35,11 +34,12 @@ mod heartbeat;
 mod prefetch;
 mod pressure;
 mod publish;
+mod publish_batches;
+mod publisher;
 mod put_back;
 mod qos;
 mod queues;
 mod reply;
-mod resources;
 mod scope;
 mod settle;
 mod smoke;
@@ -47,7 +47,6 @@ mod streamed_out;
 mod streams;
 mod support;
 mod tls;
-mod transactions;
 mod typed;
 
 /// All cases.
@@ -70,15 +69,15 @@ pub(crate) fn cases() -> Vec<Case> {
         prefetch::cases(),
         pressure::cases(),
         publish::cases(),
+        publish_batches::cases(),
+        publisher::cases(),
         put_back::cases(),
         qos::cases(),
         queues::cases(),
         reply::cases(),
         scope::cases(),
-        resources::cases(),
         settle::cases(),
         smoke::cases(),
-        transactions::cases(),
         streamed_out::cases(),
         streams::cases(),
         tls::cases(),

@@ -145,8 +145,14 @@ mod facade {
         }
     }
 
-    /// Threads that a connection takes.
-    pub(crate) const THREADS_PER_CONNECTION: usize = 1;
+    impl IntoFuture for BatchConfirm {
+        type Output = Result<(), Error>;
+        type IntoFuture = Ready<Self::Output>;
+
+        fn into_future(self) -> Self::IntoFuture {
+            self.wait()
+        }
+    }
 
     /// Runs a case, whose futures are ready, unless it made one itself.
     pub(crate) fn block_on<F: Future>(future: F) -> F::Output {

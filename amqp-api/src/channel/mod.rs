@@ -28,6 +28,7 @@ pub use self::returns::Returns;
 pub(crate) use self::room::{in_turn, is_channel_gone};
 pub use self::topology::QueueDeclared;
 use crate::call::{Call, Keep, done, mismatch};
+use crate::confirm::{Told, finish_confirmed};
 use crate::link::Link;
 use crate::shared::{Shared, Touch};
 
@@ -55,7 +56,10 @@ use crate::shared::{Shared, Touch};
 /// The broker answers most errors by closing the channel: whatever waits on it ends with that error, everything later
 /// does so too, and [`error`](Self::error) keeps it. Other channels go on.
 #[derive(Clone)]
-pub struct Channel(Arc<Inner>);
+pub struct Channel {
+    inner: Arc<Inner>,
+    told: Told,
+}
 
 struct Inner {
     shared: Arc<Shared>,
@@ -76,7 +80,7 @@ impl Channel {
         match link.visit(Touch::All, |state| state.conn.open_channel()) {
             Ok((id, request)) => {
                 let inner = Inner { shared: Arc::clone(link.shared()), id, link: link.clone() };
-                Call::waiting(request, Keep::Channel(Self(Arc::new(inner))), finish)
+                Call::waiting(request, Keep::Channel(Self { inner: Arc::new(inner), told: Told::default() }), finish)
             }
             Err(error) => Call::failed(error, Keep::Connection(link.clone()), finish),
         }
@@ -84,12 +88,12 @@ impl Channel {
 
     #[inline]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0.shared
+        &self.inner.shared
     }
 
     #[inline]
     pub(crate) fn id(&self) -> ChannelId {
-        self.0.id
+        self.inner.id
     }
 
     /// Queues a method that is answered by something that `finish` understands.
@@ -113,7 +117,8 @@ impl Channel {
     }
 
     /// Closes the channel, for all its handles. What was queued before goes out first; deliveries that are not settled
-    /// go back.
+    /// go back. Publishes whose confirms have not come are unknown then: see
+    /// [`wait_for_confirms`](Self::wait_for_confirms). (A channel whose last handle is dropped waits for them.)
     ///
     /// # Errors
     ///
@@ -143,6 +148,27 @@ impl Channel {
     /// Those of any [`Call`]; the broker refuses it on a channel in transaction mode.
     pub fn confirm_select(&self) -> Call<()> {
         self.call(done, Ok(confirm::Select { nowait: false }))
+    }
+
+    /// Waits until everything that was published on this channel, in confirm mode, has its outcome. What is published
+    /// meanwhile is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed) if something was not acked: how many publishes were
+    /// nacked, returned, or are unknown, and why. It counts all of which this handle has not told yet, also those whose
+    /// [`Confirm`](crate::Confirm) was awaited, dropped or never asked for, and those of other handles to the channel. A
+    /// clone goes on where the handle stood that it was made from.
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the channel is not in confirm mode. Each publish has its
+    /// deadline, so this ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped: what failed is told by the next.
+    pub async fn wait_for_confirms(&self) -> Result<(), Error> {
+        let failed = self.start(finish_confirmed, conn::Connection::wait_confirms).await?;
+        self.told.tell(failed)
     }
 
     /// Puts the channel into transaction mode: what is published and settled waits for

@@ -354,7 +354,9 @@ impl Peer {
     }
 
     fn content(&mut self, number: u16, body: &[u8]) {
-        put_content_header(&mut self.out, number, 60, body.len() as u64, &Properties::new()).unwrap();
+        let mut properties = Properties::new();
+        properties.set_reply_to("replies").unwrap();
+        put_content_header(&mut self.out, number, 60, body.len() as u64, &properties).unwrap();
         for part in body.chunks(131_064) {
             put_frame(&mut self.out, FrameKind::Body, number, part).unwrap();
         }

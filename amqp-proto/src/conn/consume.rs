@@ -14,9 +14,6 @@ const NAME: &str = "basic.consume";
 /// The reply to `basic.consume`.
 pub(super) const CONSUME_OK: (u16, u16) = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
 
-/// The reply to `basic.qos`.
-pub(super) const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
-
 /// The reply to `basic.cancel`.
 pub(super) const CANCEL_OK: (u16, u16) = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
 
@@ -55,8 +52,6 @@ impl Connection {
         timeout: Option<Duration>,
     ) -> Result<RequestId, Error> {
         self.usable(id).map_err(|error| error.during(NAME))?;
-        self.check_held(id).map_err(|error| error.during(NAME))?;
-        let waits = self.is_held(id);
         let default = self.config.prefetch;
         let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
         let name = if consume.consumer_tag.is_empty() {
@@ -95,11 +90,7 @@ impl Connection {
             nowait: consume.nowait,
             arguments: consume.arguments,
         };
-        // Without an answer there is nobody to tell if it cannot be sent later: it begins as those do that go on.
-        let is_sent = !(waits && consume.nowait);
-        if is_sent {
-            self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
-        }
+        self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
         let tag: Box<str> = name.into();
@@ -112,7 +103,7 @@ impl Connection {
         });
         let mut consumer = Consumer::new(generation, id, subscription, consume.no_ack, prefetch);
         if consume.nowait {
-            consumer.state = if is_sent { ConsumerState::Active } else { ConsumerState::Suspended };
+            consumer.state = ConsumerState::Active;
             (consumer.started, consumer.awaits_ok) = (true, false);
         }
         let index = self.consumers.insert(consumer);
@@ -122,12 +113,11 @@ impl Connection {
         if let Some(channel) = self.channels.get_mut(id) {
             if !consume.nowait {
                 let about = About::Consume(consumer, tag.as_bytes().into());
-                channel.await_reply(Pending { reply: CONSUME_OK, request: Some(request), about });
+                channel.pending.push_back(Pending { reply: CONSUME_OK, request: Some(request), about });
             }
             channel.consumers.insert(tag, consumer);
         }
         if consume.nowait {
-            self.record_consumer(consumer);
             self.answer(Some(request), Ok(Reply::Consuming(consumer)));
         }
         Ok(request)
@@ -135,6 +125,7 @@ impl Connection {
 
     /// Tells the broker the prefetch of the next consumers; what the application set for the whole channel is to stay.
     pub(super) fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
+        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         let whole_channel = self.channels.get(id).and_then(|channel| channel.global_qos);
         // RabbitMQ lifts the limit of the channel with every qos that is not global, so it is told once more; but for
         // 4.3, to which a global qos is one for each later consumer.
@@ -142,7 +133,7 @@ impl Connection {
             let Some(prefetch_count) = prefetch_count else { continue };
             self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count, global }.into())?;
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.await_reply(Pending { reply: QOS_OK, request: None, about: About::Nothing });
+                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
             }
         }
         if let Some(channel) = self.channels.get_mut(id) {
@@ -185,10 +176,10 @@ impl Connection {
     pub fn cancel_nowait(&mut self, id: ConsumerId) -> Result<(), Error> {
         let consumer = self.consumer_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
         let (channel, awaits_ok, tag) = (consumer.channel, consumer.awaits_ok, consumer.tag.clone());
-        let (has_ended, waits) = (consumer.state == ConsumerState::Ended, consumer.state == ConsumerState::Suspended);
+        let has_ended = consumer.state == ConsumerState::Ended;
         self.usable(channel).map_err(|error| error.during("basic.cancel"))?;
-        if awaits_ok || waits {
-            // It cannot be cancelled yet, or need not be.
+        if awaits_ok {
+            // It cannot be cancelled yet.
             return self.send_cancel(channel, id, None);
         }
         if !has_ended {
@@ -212,9 +203,7 @@ impl Connection {
 
     fn send_cancel_nowait(&mut self, id: ChannelId, consumer_tag: ShortStr<'_>) -> Result<(), Error> {
         self.flush_acks(id);
-        self.send(id, &basic::Cancel { consumer_tag, nowait: true }.into())?;
-        self.sent_without_reply(id, None);
-        Ok(())
+        self.send(id, &basic::Cancel { consumer_tag, nowait: true }.into())
     }
 
     /// Cancels by tag; a tag that is not in use is no error, at RabbitMQ.
@@ -237,7 +226,7 @@ impl Connection {
         let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
         if let Some(channel) = self.channels.get_mut(id) {
             let about = About::Cancel(None, tag.as_bytes().into());
-            channel.await_reply(Pending { reply: CANCEL_OK, request: Some(request), about });
+            channel.pending.push_back(Pending { reply: CANCEL_OK, request: Some(request), about });
         }
         Ok(request)
     }
@@ -249,13 +238,7 @@ impl Connection {
         request: Option<RequestId>,
     ) -> Result<(), Error> {
         self.usable(channel)?;
-        let waits = self.is_held(channel);
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
-        if consumer.state == ConsumerState::Suspended {
-            self.end_consumer(id, None);
-            self.answer(request, Ok(Reply::Done));
-            return Ok(());
-        }
         if consumer.state == ConsumerState::Ended {
             // The broker has cancelled it already.
             self.answer(request, Ok(Reply::Done));
@@ -265,7 +248,7 @@ impl Connection {
         let tag = consumer.tag.clone();
         // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
         let freed = consumer.stop_counting();
-        let awaits_ok = consumer.awaits_ok || waits;
+        let awaits_ok = consumer.awaits_ok;
         if awaits_ok {
             consumer.cancels.push(request);
         }
@@ -277,7 +260,7 @@ impl Connection {
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
         if let Some(channel) = self.channels.get_mut(channel) {
             let about = About::Cancel(Some(id), tag.into_boxed_bytes());
-            channel.await_reply(Pending { reply: CANCEL_OK, request, about });
+            channel.pending.push_back(Pending { reply: CANCEL_OK, request, about });
         }
         Ok(())
     }
@@ -289,7 +272,7 @@ impl Connection {
         let (channel, state) = (consumer.channel, consumer.state);
         let (unread, freed) = consumer.take_all();
         self.unbuffer(freed);
-        if matches!(state, ConsumerState::Starting | ConsumerState::Active | ConsumerState::Suspended) {
+        if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
             // Fails only where the channel or the connection is closed, and the consumer with it.
             let _ = self.send_cancel(channel, id, None);
         }

@@ -1,9 +1,10 @@
 //! Complete messages to the consumer, the caller or the publish that they are for.
 
 use super::channel::{About, Mode};
-use super::confirms::Fingerprint;
+use super::confirms::Waiter;
 use super::consumers::{ConsumerState, Item, OVERHEAD, Recipient, Stream};
 use super::content::{Assembly, Delivery, Head, Incoming, Returned};
+use super::fingerprint::Fingerprint;
 use super::inbound::Fault;
 use super::{ChannelId, Connection, ConsumerId, DeliveryTag, Event, Next, Reply};
 use crate::error::{Error, ErrorKind};
@@ -83,7 +84,7 @@ impl Connection {
         let Some(pending) = channel.take_pending(super::replies::GET_OK) else {
             return Err(Fault::unexpected("basic.get-ok", number));
         };
-        let no_ack = matches!(pending.about, About::Get { no_ack: true });
+        let no_ack = pending.about == About::Get { no_ack: true };
         // What was got before basic.recover took effect comes again: its tag is void already.
         let void = channel.recovering > 0 && !no_ack;
         if !channel.unsettled.delivered(delivery_tag, no_ack || void) {
@@ -113,13 +114,14 @@ impl Connection {
                     split_flags(message.raw_properties().as_bytes()),
                     || message.properties().unwrap_or_default(),
                 );
-                window.returned(fingerprint).flatten()
+                window.returned(fingerprint, &message)
             }
             Mode::Plain | Mode::Transaction => None,
         };
         let unclaimed = match waiter {
-            Some(waiter) => self.waiters.returned(waiter, message),
-            None => Some(message),
+            Some((_, Waiter::Confirm(waiter))) => self.waiters.returned(waiter, message),
+            Some((seq, Waiter::Batch(batch))) => self.batches.returned(batch, id, seq, message),
+            Some((_, Waiter::Nobody)) | None => Some(message),
         };
         if let Some(message) = unclaimed {
             self.queue_return(id, *message);

@@ -48,6 +48,21 @@ impl ConfirmId {
     }
 }
 
+/// A batch of publishes with one outcome for all. Once it is ended it must not be used again. Its owner ends it by
+/// [`take_batch`](super::Connection::take_batch) or [`abandon_batch`](super::Connection::abandon_batch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId {
+    pub(super) index: u32,
+}
+
+impl BatchId {
+    /// A small number, unique among the living batches.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 /// A consumer. Its owner ends it by [`release_consumer`](super::Connection::release_consumer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId {

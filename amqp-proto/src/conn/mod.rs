@@ -14,10 +14,10 @@
 //! | `publish`, `backlog` | messages that go out; bodies that leave in parts |
 //! | `room` | room to publish, and those who wait for it |
 //! | `acks`, `settle` | acks, nacks, rejects; what is outstanding, and coalescing |
-//! | `confirms` | sequence numbers and outcomes; returned messages to their publish |
+//! | `confirms`, `fingerprint` | sequence numbers; returned messages to their publish |
+//! | `waiters`, `publish_batches`, `outcomes` | what became of a publish, of a batch, of all, for those who wait for it |
 //! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
 //! | `outbound` | bytes that wait to be written |
-//! | `recovering` and those it lists | how a lost connection comes back |
 //! | `timers` | heartbeats |
 //! | `ending` | close, abort, failure, time-outs: everybody who waits is told |
 //! | `ids`, `event` | the words spoken with those above |
@@ -34,24 +34,21 @@ mod content;
 mod deliver;
 mod ending;
 mod event;
+mod fingerprint;
 mod handshake;
-mod held;
 mod ids;
 mod inbound;
-mod lose;
 mod outbound;
+mod outcomes;
 mod prefetch;
 mod publish;
-mod record;
-mod recovering;
-mod reopen;
+mod publish_batches;
 mod replies;
 mod requests;
-mod restart;
-mod restoring;
 mod room;
 mod settle;
 mod timers;
+mod waiters;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -64,21 +61,19 @@ pub use self::backlog::StreamedPublish;
 pub use self::batch::NextBatch;
 pub use self::consume::Consume;
 pub use self::content::{Body, BodyReader, Delivery, Returned};
-pub use self::event::{Event, Next, Outcome, Reply, Tuning};
-pub use self::ids::{ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
+pub use self::event::{BatchFailure, BatchOutcome, Event, Next, Outcome, Reply, Tuning, Unconfirmed};
+pub use self::ids::{BatchId, ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;
 pub use self::publish::{Publish, PublishBody};
-pub use self::restart::HooksRun;
 
 use self::calls::Calls;
 use self::channel::Channels;
-use self::confirms::Waiters;
 use self::consumers::Consumer;
 use self::handshake::Phase;
-use self::lose::Unsent;
-use self::recovering::Recovering;
+use self::publish_batches::Batches;
 use self::room::Room;
 use self::timers::Heartbeats;
+use self::waiters::Waiters;
 use crate::config::Config;
 use crate::error::{Error, TimeoutReason};
 use crate::wire::{FieldTable, PROTOCOL_HEADER, put_heartbeat};
@@ -156,6 +151,7 @@ pub struct Connection {
     channels: Channels,
     calls: Calls,
     waiters: Waiters,
+    batches: Batches,
     consumers: Slab<Consumer>,
     /// For the tags that are made here.
     next_consumer: u32,
@@ -175,15 +171,6 @@ pub struct Connection {
     /// One entry for each channel with confirms outstanding.
     confirm_deadlines: BinaryHeap<Reverse<(Instant, ChannelId)>>,
     room: Room,
-    unsent: Unsent,
-
-    /// The handshake was done once, and the connection handed out.
-    was_open: bool,
-    recovering: Option<Box<Recovering>>,
-    has_hooks: bool,
-    hooks_due: bool,
-    /// How often hooks were to be run.
-    hooks_run: u32,
 
     events: VecDeque<Event>,
     /// The driver has something to do that it does not know of.
@@ -229,6 +216,7 @@ impl Connection {
             channels: Channels::default(),
             calls,
             waiters: Waiters::default(),
+            batches: Batches::default(),
             consumers: Slab::new(),
             next_consumer: 0,
             next_generation: 0,
@@ -240,12 +228,6 @@ impl Connection {
             unarmed: Vec::new(),
             confirm_deadlines: BinaryHeap::new(),
             room: Room::default(),
-            unsent: Unsent::default(),
-            was_open: false,
-            recovering: config.recovery.as_ref().map(|recovery| Box::new(Recovering::new(recovery, seed))),
-            has_hooks: false,
-            hooks_due: false,
-            hooks_run: 0,
             events: VecDeque::new(),
             turn: true,
             hasher: FixedState::with_seed(seed),
@@ -290,7 +272,6 @@ impl Connection {
         self.turn = false;
         self.calls.arm(now);
         self.arm_confirms(now);
-        self.arm_recovery(now);
         let paused = !self.wants_read();
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.pause(paused, now);
@@ -331,7 +312,6 @@ impl Connection {
         self.send_close_if_drained();
         std::mem::swap(&mut self.out, outbound);
         self.in_flight = outbound.len();
-        self.unsent = Unsent { queued: 0, leaving: self.unsent.queued };
         self.grant_room();
     }
 
@@ -345,8 +325,7 @@ impl Connection {
             .heartbeats
             .as_ref()
             .map(|heartbeats| (heartbeats.next(), TimeoutReason::Heartbeat { interval: heartbeats.interval() }));
-        let recovery = self.recovery_deadline().map(|at| (at, TimeoutReason::Reconnect));
-        [phase, call, confirm, heartbeat, recovery].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [phase, call, confirm, heartbeat].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// A deadline may have passed: looks at the clock, whichever timer it was.
@@ -356,7 +335,6 @@ impl Connection {
         }
         self.expire_calls(now);
         self.expire_confirms(now);
-        self.expire_recovery(now);
         let Some(heartbeats) = self.heartbeats else { return };
         if heartbeats.give_up_at().is_some_and(|at| at <= now) {
             let reason = TimeoutReason::Heartbeat { interval: heartbeats.interval() };
@@ -390,7 +368,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_read(&self) -> bool {
-        !self.is_disconnected() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
+        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
     }
 
     /// Whether it has ended: what is left is to be written, then the socket shut down.
@@ -408,12 +386,11 @@ impl Connection {
 
     // ---- state -------------------------------------------------------------------------------------------------
 
-    /// Whether it takes new work: the handshake is done and nobody has closed it. What is asked of a connection that was
-    /// lost and comes back waits until then.
+    /// Whether the handshake is done and nobody has closed it.
     #[must_use]
     #[inline]
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Hooks) || self.is_coming_back()
+        matches!(self.phase, Phase::Open)
     }
 
     /// What was agreed on in the handshake.

@@ -4,16 +4,14 @@
 //! channel. A large message on one channel must not hold up the others, though: its body leaves in parts (`backlog`).
 //! Whether there is room for it is the business of `room`.
 
-use std::cmp::Reverse;
-use std::time::Instant;
-
 use bytes::{Buf, Bytes};
 
 use super::backlog::{StreamedPublish, link_body};
 use super::channel::Mode;
-use super::confirms::Fingerprint;
+use super::confirms::Waiter;
+use super::fingerprint::Fingerprint;
 use super::room::ROOM;
-use super::{ChannelId, ConfirmId, Connection, Event, Outcome, RequestId};
+use super::{BatchId, ChannelId, ConfirmId, Connection, RequestId};
 use crate::error::{Error, TimeoutReason};
 use crate::method::{Properties, basic, put_content_header, put_method};
 use crate::wire::{EncodeError, FRAME_END, FRAME_OVERHEAD, ShortStr, put_body_frame_header};
@@ -52,6 +50,18 @@ impl PublishBody<'_> {
     }
 }
 
+/// Who wants to know what becomes of a publish.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Nothing,
+    Confirm,
+    /// A batch, in which it is this message.
+    Batch(BatchId, usize),
+}
+
+/// A content header frame without its properties: envelope, class, weight, body size and property flags.
+const CONTENT_HEADER: usize = FRAME_OVERHEAD + 2 + 2 + 8 + 2;
+
 /// A shared body of this many bytes or more is linked, not copied: a copy costs as much as the second `iovec`.
 pub(super) const LINK: usize = 4 * 1024;
 
@@ -66,7 +76,7 @@ impl Connection {
     /// the properties do not fit into a frame. Then not a byte was queued.
     #[inline]
     pub fn publish(&mut self, id: ChannelId, publish: &Publish<'_>) -> Result<(), Error> {
-        self.publish_as(id, publish, false).map(|_| ())
+        self.publish_as(id, publish, Asked::Nothing).map(|_| ())
     }
 
     /// Queues a message on a channel in confirm mode; its outcome will be known by the id.
@@ -75,21 +85,55 @@ impl Connection {
     /// As [`publish`](Self::publish), and if the channel is not in confirm mode.
     #[inline]
     pub fn publish_confirmed(&mut self, id: ChannelId, publish: &Publish<'_>) -> Result<ConfirmId, Error> {
-        match self.publish_as(id, publish, true)? {
-            Some(confirm) => Ok(confirm),
-            None => Err(Error::invalid("the channel is not in confirm mode").during("basic.publish")),
+        match self.publish_as(id, publish, Asked::Confirm)? {
+            Waiter::Confirm(confirm) => Ok(confirm),
+            _ => Err(not_confirming()),
         }
     }
 
+    /// A new batch, of messages with one outcome for all: each is queued by [`publish_in_batch`](Self::publish_in_batch),
+    /// in their order. Its owner ends it, when all were queued, by [`take_batch`](Self::take_batch), or at any time by
+    /// [`abandon_batch`](Self::abandon_batch).
+    pub fn begin_batch(&mut self) -> BatchId {
+        self.batches.insert()
+    }
+
+    /// Queues the message `index` of a batch on a channel in confirm mode.
+    ///
+    /// # Errors
+    /// As [`publish_confirmed`](Self::publish_confirmed).
     #[inline]
-    fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, watched: bool) -> Result<Option<ConfirmId>, Error> {
+    pub fn publish_in_batch(
+        &mut self,
+        id: ChannelId,
+        publish: &Publish<'_>,
+        batch: BatchId,
+        index: usize,
+    ) -> Result<(), Error> {
+        match self.publish_as(id, publish, Asked::Batch(batch, index))? {
+            Waiter::Batch(_) => Ok(()),
+            _ => Err(not_confirming()),
+        }
+    }
+
+    /// Whether a message can be sent at all: its properties fit into a frame.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] if they do not.
+    pub fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Error> {
+        let (size, limit) = (CONTENT_HEADER + publish.properties.wire().1.len(), self.largest_frame());
+        if size > limit { Err(during_publish(EncodeError::TooLong { size, limit })) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, asked: Asked) -> Result<Waiter, Error> {
         self.usable(id).map_err(during_publish)?;
         if !self.takes_room(id) {
             return Err(self.no_room(id));
         }
         let channel = self.usable(id).map_err(during_publish)?;
-        if watched && !matches!(channel.mode, Mode::Confirm(_)) {
-            return Ok(None);
+        if !matches!(asked, Asked::Nothing) && !matches!(channel.mode, Mode::Confirm(_)) {
+            return Ok(Waiter::Nobody);
         }
         let number = channel.number;
         if channel.unsettled.has_acks() {
@@ -100,20 +144,16 @@ impl Connection {
             self.grant_room();
             return Err(during_publish(error));
         }
-        let Some(channel) = self.channels.get_mut(id) else { return Ok(None) };
-        let window = match &mut channel.mode {
-            Mode::Confirm(window) => window,
-            Mode::Plain => {
-                // A body that leaves in parts is counted as long as it does.
-                self.unsent.queued += u64::from(channel.backlog.is_none());
-                return Ok(None);
-            }
-            Mode::Transaction => {
-                channel.uncommitted = true;
-                return Ok(None);
+        let Some(channel) = self.channels.get_mut(id) else { return Ok(Waiter::Nobody) };
+        let Mode::Confirm(window) = &mut channel.mode else { return Ok(Waiter::Nobody) };
+        let waiter = match asked {
+            Asked::Nothing => Waiter::Nobody,
+            Asked::Confirm => Waiter::Confirm(self.waiters.insert()),
+            Asked::Batch(batch, index) => {
+                self.batches.sent(batch, id, window.next(), index);
+                Waiter::Batch(batch)
             }
         };
-        let waiter = watched.then(|| self.waiters.insert());
         let fingerprint = publish.mandatory.then(|| {
             Fingerprint::new(
                 &self.hasher,
@@ -204,71 +244,6 @@ impl Connection {
         self.queue_body(id, body);
     }
 
-    // ---- outcomes ----------------------------------------------------------------------------------------------
-
-    /// What became of a publish, if it is known: the id is void then. `None`: not yet, and
-    /// [`Event::Confirmed`] will come.
-    #[inline]
-    pub fn take_outcome(&mut self, id: ConfirmId) -> Option<Outcome> {
-        self.waiters.take(id)
-    }
-
-    /// Nobody wants to know any more what becomes of this publish.
-    pub fn abandon_confirm(&mut self, id: ConfirmId, channel: ChannelId) {
-        if let Some(message) = self.waiters.abandon(id) {
-            self.queue_return(channel, *message);
-        }
-        self.send_close_if_drained();
-    }
-
-    /// How many publishes of a channel in confirm mode wait for their outcome.
-    #[must_use]
-    pub fn unconfirmed(&self, id: ChannelId) -> usize {
-        match self.channels.get(id).map(|channel| &channel.mode) {
-            Some(Mode::Confirm(window)) => window.unconfirmed(),
-            _ => 0,
-        }
-    }
-
-    /// Sets the deadlines of what was published since the last turn.
-    pub(super) fn arm_confirms(&mut self, now: Instant) {
-        // A deadline beyond the end of time is none.
-        let deadline = now.checked_add(self.config.timeouts.confirm);
-        while let Some(id) = self.unarmed.pop() {
-            let Some(channel) = self.channels.get_mut(id) else { continue };
-            let Mode::Confirm(window) = &mut channel.mode else { continue };
-            let Some(deadline) = deadline else { continue };
-            window.arm(deadline);
-            if !std::mem::replace(&mut window.timed, true)
-                && let Some(deadline) = window.next_deadline()
-            {
-                self.confirm_deadlines.push(Reverse((deadline, id)));
-            }
-        }
-    }
-
-    /// Publishes whose confirms are overdue: whether the broker has them is unknown.
-    pub(super) fn expire_confirms(&mut self, now: Instant) {
-        while let Some(Reverse((deadline, id))) = self.confirm_deadlines.peek().copied()
-            && deadline <= now
-        {
-            self.confirm_deadlines.pop();
-            let Some(channel) = self.channels.get_mut(id) else { continue };
-            let Mode::Confirm(window) = &mut channel.mode else { continue };
-            let error = Error::timeout(TimeoutReason::Confirm, self.blocked.is_some());
-            let (waiters, events) = (&mut self.waiters, &mut self.events);
-            window.expire(now, |waiter| {
-                if waiters.resolve(waiter, || Outcome::Unknown(error.clone())) {
-                    events.push_back(Event::Confirmed(waiter));
-                }
-            });
-            match window.next_deadline() {
-                Some(next) => self.confirm_deadlines.push(Reverse((next, id))),
-                None => window.timed = false,
-            }
-        }
-    }
-
     pub(super) fn call_reason(&self, id: RequestId) -> TimeoutReason {
         match self.calls.method(id) {
             ROOM => TimeoutReason::Room,
@@ -283,6 +258,11 @@ pub(super) fn put_body(out: &mut Vec<u8>, number: u16, part: &[u8]) {
     put_body_frame_header(out, number, u32::try_from(part.len()).unwrap_or(u32::MAX));
     out.extend_from_slice(part);
     out.push(FRAME_END);
+}
+
+#[cold]
+fn not_confirming() -> Error {
+    Error::invalid("the channel is not in confirm mode").during("basic.publish")
 }
 
 #[cold]

@@ -62,8 +62,14 @@ struct Waiter {
 impl Line {
     /// Whether somebody waits who was not granted room yet.
     #[inline]
-    fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.waiters.len() > self.granted + self.gone
+    }
+
+    /// How many were granted room and have not taken it.
+    #[inline]
+    pub(super) fn granted(&self) -> usize {
+        self.granted
     }
 
     /// Grants room to the next.
@@ -118,7 +124,7 @@ impl Connection {
         }
         match self.channels.get(id) {
             Some(channel) if channel.check_open().is_ok() => {
-                self.has_room() && !channel.line.is_waiting() && channel.takes_content()
+                self.has_room() && !channel.line.is_waiting() && channel.takes_content() && channel.has_place()
             }
             _ => true,
         }
@@ -149,7 +155,7 @@ impl Connection {
             self.room.admitted = None;
             return true;
         }
-        !channel.line.is_waiting() && self.has_room()
+        !channel.line.is_waiting() && channel.has_place() && self.has_room()
     }
 
     /// The bytes that may wait to be written: a limit of 0 would let nothing through.
@@ -235,16 +241,6 @@ impl Connection {
         }
     }
 
-    /// Nobody can publish on this channel until its connection is back: those who wait stay in line.
-    pub(super) fn stop_line(&mut self, id: ChannelId) {
-        self.leave_turns(id);
-        if let Some(channel) = self.channels.get_mut(id) {
-            channel.stopped = true;
-            self.room.promised -= channel.line.revoke();
-        }
-        self.room.admitted = self.room.admitted.filter(|admitted| *admitted != id);
-    }
-
     /// The channel may be able to publish again, or somebody new waits there: it takes part, if somebody does.
     pub(super) fn join_turns(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.get_mut(id)
@@ -281,7 +277,7 @@ impl Connection {
         {
             let Some(channel) = self.channels.get_mut(id) else { continue };
             channel.line.in_turn = false;
-            if !channel.takes_content() {
+            if !channel.takes_content() || !channel.has_place() {
                 continue;
             }
             let Some(waiter) = channel.line.grant(&self.calls) else { continue };

@@ -10,8 +10,8 @@ use super::input::Input;
 use super::watch::Watch;
 use crate::config::{Config, Heartbeat};
 use crate::conn::{
-    ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, Outbound, Publish, PublishBody,
-    Reply, RequestId, StreamedPublish,
+    BatchId, ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, Outbound, Publish,
+    PublishBody, Reply, RequestId, StreamedPublish,
 };
 use crate::error::ErrorKind;
 use crate::method::{Method, Properties, ReplyCode, basic, channel, confirm, queue, tx};
@@ -94,6 +94,7 @@ struct World {
     consumers: Vec<ConsumerId>,
     requests: Vec<RequestId>,
     confirms: Vec<(ConfirmId, ChannelId)>,
+    batches: Vec<BatchId>,
     deliveries: Vec<DeliveryTag>,
     /// Those that an event has named; none is named twice.
     resolved: HashSet<RequestId>,
@@ -134,6 +135,7 @@ impl World {
             channels: Vec::new(),
             consumers: Vec::new(),
             confirms: Vec::new(),
+            batches: Vec::new(),
             deliveries: Vec::new(),
             resolved: HashSet::new(),
             rooms: HashSet::new(),
@@ -223,7 +225,7 @@ impl World {
     /// The application does something.
     fn application(&mut self, input: &mut Input<'_>) {
         let channel = input.one_of(&self.channels);
-        match (input.below(18), channel) {
+        match (input.below(19), channel) {
             (0, _) | (_, None) => {
                 if let Ok((channel, request)) = self.connection.open_channel() {
                     self.channels.push(channel);
@@ -302,7 +304,30 @@ impl World {
             },
             (15, Some(channel)) => self.publish_streamed(input, channel),
             (16, Some(channel)) => self.write_body(input, channel),
+            (17, Some(channel)) => self.publish_batch(input, channel),
             _ => self.collect(),
+        }
+    }
+
+    /// A batch of a few messages, or something else that is about all confirms of a channel.
+    fn publish_batch(&mut self, input: &mut Input<'_>, channel: ChannelId) {
+        match input.below(4) {
+            0 => self.requests.extend(self.connection.wait_confirms(channel).ok()),
+            1 => self.connection.set_window(channel, input.below(4)),
+            _ => {
+                let batch = self.connection.begin_batch();
+                for index in 0..input.below(5) {
+                    let publish = Publish {
+                        exchange: ShortStr::EMPTY,
+                        routing_key: ShortStr::new("q").unwrap(),
+                        mandatory: input.flag(),
+                        properties: &Properties::new(),
+                        body: PublishBody::Borrowed(b"batch"),
+                    };
+                    let _ = self.connection.publish_in_batch(channel, &publish, batch, index);
+                }
+                if input.flag() { self.batches.push(batch) } else { self.connection.abandon_batch(batch) }
+            }
         }
     }
 
@@ -436,6 +461,7 @@ impl World {
             false
         });
         self.confirms.retain(|(confirm, _)| connection.take_outcome(*confirm).is_none());
+        self.batches.retain(|batch| connection.take_batch(*batch).is_none());
     }
 
     /// The end: everybody who waits is told, and nothing is left.
@@ -455,6 +481,7 @@ impl World {
         self.collect();
         assert!(self.requests.is_empty(), "{:?} are never resolved", self.requests);
         assert!(self.confirms.is_empty(), "{:?} have no outcome", self.confirms);
+        assert!(self.batches.is_empty(), "{:?} have no outcome", self.batches);
         let left = self.connection.outbound_len();
         for consumer in std::mem::take(&mut self.consumers) {
             while !matches!(self.connection.next_delivery(consumer), Next::Ended) {}

@@ -1,6 +1,6 @@
 //! Publisher confirms: every publish has one outcome, the right one, and a returned message finds its publish.
 
-use amqp_proto::conn::{ChannelId, ConfirmId, Event, Outcome, Publish, PublishBody};
+use amqp_proto::conn::{ChannelId, ConfirmId, Event, Outcome, Publish, PublishBody, Reply};
 use amqp_proto::error::{ErrorKind, ProtocolError};
 use amqp_proto::method::{Properties, ReplyCode, confirm, connection, tx};
 use amqp_proto::table;
@@ -670,7 +670,13 @@ proptest! {
         }
         let open = published.iter().filter(|publish| publish.answer.is_none()).count();
         prop_assert_eq!(peer.connection.unconfirmed(channel), open);
+        let all = peer.connection.wait_confirms(channel).unwrap();
         if lost { peer.eof() } else { peer.close_channel(1, 404, "gone") }
+        let Ok(Reply::Confirmed(failed)) = peer.reply(all) else { panic!("no answer") };
+        let count = |is: fn(&Published) -> bool| published.iter().filter(|publish| is(publish)).count() as u64;
+        prop_assert_eq!(failed.returned, count(|publish| publish.is_returned()));
+        prop_assert_eq!(failed.nacked, count(|publish| !publish.is_returned() && publish.answer == Some(false)));
+        prop_assert_eq!(failed.unknown, count(|publish| !publish.is_returned() && publish.answer.is_none()));
         for publish in published.iter().filter(|publish| !publish.abandoned) {
             let outcome = peer.connection.take_outcome(publish.confirm);
             let right = match (&outcome, publish.answer) {

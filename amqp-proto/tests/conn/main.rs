@@ -17,7 +17,7 @@ mod consumers;
 mod handshake;
 mod heartbeat;
 mod malformed;
+mod outcomes;
 mod publish;
 mod publish_streamed;
-mod recovery;
 mod room;

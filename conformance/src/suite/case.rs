@@ -23,7 +23,6 @@ pub struct Case {
     pub(super) group: &'static str,
     pub(super) name: &'static str,
     pub(super) limit: Duration,
-    pub(super) is_alone: bool,
     pub(super) run: fn(Context) -> CaseFuture,
 }
 
@@ -31,14 +30,7 @@ impl Case {
     /// A case named `name` in the module `path`, whose last part becomes its group.
     pub fn new(path: &'static str, name: &'static str, run: fn(Context) -> CaseFuture) -> Self {
         let group = path.rsplit("::").next().unwrap_or(path);
-        Self { group, name, limit: LIMIT, is_alone: false, run }
-    }
-
-    /// Runs it in a process of its own with a node of its own, so that what it measures of either is its own doing.
-    #[must_use]
-    pub fn alone(mut self) -> Self {
-        self.is_alone = true;
-        self
+        Self { group, name, limit: LIMIT, run }
     }
 
     /// Gives it another time limit than a minute.
@@ -73,19 +65,19 @@ impl<T: Outcome, E: Debug> Outcome for Result<T, E> {
     }
 }
 
-/// Lists the cases of a file: `cases! { first_case, slow_case within 120, measuring_case (alone) }`, where the number is
-/// a time limit in seconds, and `alone` gives a case [a process of its own](Case::alone).
+/// Lists the cases of a file: `cases! { first_case, slow_case within 120 }`, where the number is a time limit in
+/// seconds.
 ///
 /// It makes the function `cases()` that `suite/mod.rs` collects. A case that is not listed is dead code, and the
 /// compiler says so.
 #[macro_export]
 macro_rules! cases {
-    ($($name:ident $(($place:ident))? $(within $seconds:literal)?),* $(,)?) => {
+    ($($name:ident $(within $seconds:literal)?),* $(,)?) => {
         pub(crate) fn cases() -> Vec<$crate::Case> {
             vec![$(
                 $crate::Case::new(module_path!(), stringify!($name), |context| {
                     Box::pin(async move { $crate::suite::Outcome::into_result($name(context).await) })
-                })$(.$place())?$(.within($seconds))?
+                })$(.within($seconds))?
             ),*]
         }
     };

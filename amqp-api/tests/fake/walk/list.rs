@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
-use amqp_api::{Binding, Exchange, Queue};
+use amqp_api::{BatchConfirm, Binding, Exchange, Queue};
 
 use super::{Ends, Walk, walk, walked};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A batch.
+const MESSAGES: [(&str, &str, &str); 2] = [("", "q", "one"), ("", "q", "two")];
 
 pub(super) fn walks() -> Vec<Walk> {
     [connection(), channel(), topology(), receiving(), publishing()].into_iter().flatten().collect()
@@ -86,6 +89,25 @@ fn publishing() -> Vec<Walk> {
         walk("Publisher::publish", |scene| walked(scene.publisher.publish("", "q", "walked"))).without_room(),
         walk("Publisher::send", |scene| walked(scene.publisher.send("", "q", "walked"))),
         walk("Publisher::send", |scene| walked(scene.publisher.send("", "q", "walked"))).without_room(),
+        walk("Channel::reply", |scene| walked(scene.channel.reply(&scene.request, "walked"))),
+        walk("Channel::reply", |scene| walked(scene.channel.reply(&scene.request, "walked"))).without_room(),
+        walk("Publisher::reply", |scene| walked(scene.publisher.reply(&scene.request, "walked"))),
+        walk("Publisher::reply", |scene| walked(scene.publisher.reply(&scene.request, "walked"))).without_room(),
+        walk("Publisher::publish_batch", |scene| walked(scene.publisher.publish_batch(MESSAGES))),
+        walk("Publisher::publish_batch", |scene| walked(scene.publisher.publish_batch(MESSAGES))).without_room(),
+        walk("Publisher::send_batch", |scene| walked(scene.publisher.send_batch(MESSAGES))),
+        walk("Publisher::send_batch", |scene| walked(scene.publisher.send_batch(MESSAGES))).without_room(),
+        walk("Channel::wait_for_confirms", |scene| {
+            scene.send_unread();
+            walked(scene.confirming.wait_for_confirms())
+        }),
+        walk("Publisher::wait_for_confirms", |scene| {
+            scene.send_unread();
+            walked(scene.publisher.wait_for_confirms())
+        }),
+        walk("BatchConfirm::outcome", |scene| walked(scene.send_batch(BatchConfirm::outcome))),
+        walk("BatchConfirm::wait", |scene| walked(scene.send_batch(BatchConfirm::wait))),
+        walk("BatchConfirm::await", |scene| walked(scene.send_batch(|confirm| confirm))),
         walk("Confirm::outcome", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().outcome())),
         walk("Confirm::wait", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().wait())),
         walk("Confirm::await", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap())),

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use amqp_api::{Elapsed, Error, Outcome};
+use amqp_api::{BatchOutcome, Elapsed, Error, Outcome};
 
 use crate::world::{Step, Stepped};
 use scene::{Hands, Scene};
@@ -111,6 +111,12 @@ impl<T> Fine for Option<T> {
 impl Fine for Outcome {
     fn is_fine(&self) -> bool {
         matches!(self, Self::Acked)
+    }
+}
+
+impl Fine for BatchOutcome {
+    fn is_fine(&self) -> bool {
+        self.is_acked()
     }
 }
 

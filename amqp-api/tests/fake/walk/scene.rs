@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::mem::take;
 use std::rc::Rc;
 
-use amqp_api::{Channel, Config, Connection, Consumer, Message, Outcome, Publisher, Returns};
+use amqp_api::{BatchConfirm, Channel, Config, Connection, Consumer, Content, Message, Outcome, Publisher, Returns};
 
 use super::Ends;
 use crate::peer::Peer;
@@ -27,6 +27,8 @@ pub(super) struct Scene {
     pub(super) transactional: Channel,
     pub(super) publisher: Publisher,
     pub(super) consumer: Consumer,
+    /// A message that can be answered.
+    pub(super) request: Content,
     channels: usize,
     told: Rc<RefCell<Told>>,
 }
@@ -76,6 +78,8 @@ impl Scene {
         let publisher = world.block_on(connection.publisher()).unwrap();
         let consumer = world.block_on(open().consume("q")).unwrap();
         let returns = channel.returns();
+        let (request, acker) = world.block_on(channel.get("q")).unwrap().unwrap().into_parts();
+        acker.ack().unwrap();
         world.settle();
         let channels = wire.lock().peer.channels.len();
         let told = Rc::default();
@@ -89,6 +93,7 @@ impl Scene {
             transactional,
             publisher,
             consumer,
+            request,
             channels,
             told,
         }
@@ -103,6 +108,17 @@ impl Scene {
             consumer_tag: self.consumer.tag().to_owned(),
             told: Rc::clone(&self.told),
         }
+    }
+
+    /// Publishes what nobody asks for.
+    pub(super) fn send_unread(&self) {
+        drop(self.publisher.try_send("", "q", "unread").unwrap());
+        self.confirming.try_publish("", "q", "unread").unwrap();
+    }
+
+    /// Publishes a batch and waits for its confirm in this way.
+    pub(super) async fn send_batch<F: Future>(&self, wait: impl FnOnce(BatchConfirm) -> F) -> F::Output {
+        wait(self.publisher.send_batch([("", "q", "one"), ("", "q", "two")]).await.unwrap()).await
     }
 
     /// Publishes until there is no room. The peer does not read until it is told to.
