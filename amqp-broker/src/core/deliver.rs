@@ -135,14 +135,12 @@ impl Core {
 
     /// Sends the dead where their queues want them.
     pub(super) fn bury(&mut self) {
-        // The dead of the dead are appended meanwhile; a cycle ends by itself.
-        let mut done = 0;
-        while let Some(dead) = self.dead.get(done) {
-            let (queue, message, reason) = (dead.queue, Arc::clone(&dead.message), dead.reason);
-            done += 1;
-            self.bury_one(queue, &message, reason);
+        // The dead push others out of their way; a cycle ends by itself.
+        while !self.dead.is_empty() {
+            for Dead { queue, message, reason } in std::mem::take(&mut self.dead) {
+                self.bury_one(queue, &message, reason);
+            }
         }
-        self.dead.clear();
     }
 
     fn bury_one(&mut self, id: QueueId, message: &Message, reason: Reason) {

@@ -62,7 +62,7 @@ impl Core {
     /// Writes what is late.
     pub(super) fn flush(&mut self) {
         let version = self.version;
-        while let Some((id, number)) = self.dirty.pop() {
+        for (id, number) in std::mem::take(&mut self.dirty) {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             let Some(channel) = session.channels.get_mut(&number) else { continue };
             channel.dirty = false;

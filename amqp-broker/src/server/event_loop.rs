@@ -19,8 +19,10 @@ const FIRST: usize = 2;
 
 /// What one connection may read before others get their turn, in bytes.
 const READ_BUDGET: usize = 256 << 10;
-/// Room that is made for each read, in bytes.
+/// The most that is read at once, in bytes. All connections share the room for it, so that an idle one has none.
 const READ_SIZE: usize = 64 << 10;
+/// Output that was larger than this leaves no empty buffer behind, in bytes.
+const KEEP: usize = 4 << 10;
 /// How long a connection that is over may take to be written, and to be closed by the client.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,7 @@ pub(super) struct EventLoop {
     connections: BTreeMap<usize, Connection>,
     by_session: BTreeMap<SessionId, usize>,
     next: usize,
+    scratch: Vec<u8>,
     /// Connections that may have more to be read.
     eager: Vec<usize>,
 }
@@ -72,6 +75,7 @@ impl EventLoop {
             connections: BTreeMap::new(),
             by_session: BTreeMap::new(),
             next: FIRST,
+            scratch: vec![0; READ_SIZE],
             eager: Vec::new(),
         })
     }
@@ -162,7 +166,7 @@ impl EventLoop {
         eager.dedup();
         for token in eager {
             if let Some(connection) = self.connections.get_mut(&token) {
-                match connection.read(&self.core) {
+                match connection.read(&self.core, &mut self.scratch) {
                     Progress::Waits => {}
                     Progress::More => self.eager.push(token),
                     Progress::Ended => self.hang_up(token),
@@ -240,7 +244,7 @@ enum Progress {
 }
 
 impl Connection {
-    fn read(&mut self, core: &Mutex<Core>) -> Progress {
+    fn read(&mut self, core: &Mutex<Core>, scratch: &mut [u8]) -> Progress {
         let mut budget = READ_BUDGET;
         while self.readable {
             if self.ending.is_some() {
@@ -252,18 +256,17 @@ impl Connection {
             if budget == 0 {
                 return Progress::More;
             }
-            let start = self.input.len();
-            let size = READ_SIZE.max(self.input.capacity() - start);
-            self.input.resize(start + size, 0);
-            let read = self.stream.read(self.input.get_mut(start..).unwrap_or_default());
-            self.input.truncate(start + read.as_ref().copied().unwrap_or_default());
-            match read {
+            match self.stream.read(scratch) {
                 Ok(0) => return Progress::Ended,
                 Ok(count) => {
                     budget = budget.saturating_sub(count);
                     // Less than there was room for: the socket is empty.
-                    self.readable = count == size || self.read_closed;
+                    self.readable = count == scratch.len() || self.read_closed;
+                    self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
                     lock(core).handle_input(Instant::now(), self.session, &mut self.input);
+                    if self.input.is_empty() {
+                        self.input = BytesMut::new();
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -297,6 +300,9 @@ impl Connection {
             if self.written == self.output.len() {
                 self.output.clear();
                 self.written = 0;
+                if self.output.capacity() > KEEP {
+                    self.output = Vec::new();
+                }
                 lock(core).take_outbound(Instant::now(), self.session, &mut self.output);
                 if self.output.is_empty() {
                     return true;

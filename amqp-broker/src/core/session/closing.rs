@@ -40,8 +40,11 @@ impl Core {
         self.release_session(id);
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if matches!(session.phase, Phase::Closing | Phase::Silent | Phase::Over) {
-            return;
+        match session.phase {
+            Phase::Closing | Phase::Silent | Phase::Over => return,
+            // Those who are no further are not told what was wrong.
+            Phase::Header | Phase::Starting | Phase::Tuning => return self.hush(id),
+            Phase::Opening | Phase::Running => {}
         }
         session.put(0, &connection::Close { reply_code: code, reply_text, class_id, method_id });
         let was_running = session.phase == Phase::Running;

@@ -90,7 +90,7 @@ impl Core {
     }
 
     /// Listens no more, and closes the socket after a while.
-    pub(super) fn hush(&mut self, id: SessionId) {
+    pub(in crate::core) fn hush(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.fall_silent(self.now);
         }

@@ -202,7 +202,7 @@ impl Session {
             Phase::Over => None,
             Phase::Running => {
                 let interval = Micros::from(self.heartbeat) * 1_000_000;
-                let silence = self.last_read.max(self.last_written.min(self.last_read)) + 2 * interval;
+                let silence = self.last_read + 2 * interval;
                 let next = if self.wants_read() { silence } else { Micros::MAX };
                 (interval > 0).then(|| next.min(self.last_written + interval / 2))
             }
