@@ -108,6 +108,11 @@ impl Emulate {
         self >= Self::V4_3
     }
 
+    /// Whether streams know filters: older versions let the arguments pass, and deliver everything.
+    pub(crate) fn filters_streams(self) -> bool {
+        self >= Self::V4_0
+    }
+
     /// Whether `basic.nack` and `basic.reject` work on streams.
     pub(crate) fn streams_take_nacks(self) -> bool {
         self >= Self::V4_0

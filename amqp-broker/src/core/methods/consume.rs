@@ -47,7 +47,8 @@ impl Core {
             Kind::Stream => {
                 self.check_stream_consumer(&resource, prefetch, consume.no_ack, is_limited)?;
                 let offset = parse_offset(self.version, consume.arguments, &resource)?;
-                consumer.cursor = Some(queue.log.cursor(offset, self.unix_millis(), consume.arguments));
+                let filters = if self.version.filters_streams() { consume.arguments } else { TableRef::EMPTY };
+                consumer.cursor = Some(queue.log.cursor(offset, self.unix_millis(), filters));
             }
         }
         consumer.no_ack = consume.no_ack;
