@@ -48,7 +48,7 @@ impl Delivery {
     pub(crate) fn new(received: conn::Delivery, shared: &Arc<Shared>) -> Self {
         let content = Content::new(received, shared.max_body);
         let (tag, open) = (content.delivery_tag(), content.needs_settling());
-        Self { content, acker: Acker { shared: Arc::clone(shared), tag, open } }
+        Self { content, acker: Acker { shared: Arc::clone(shared), tag, open, lent: false } }
     }
 
     /// The broker may forget it: it has been dealt with.
@@ -95,6 +95,14 @@ impl Delivery {
     /// As [`ack`](Self::ack).
     pub fn reject(self, requeue: bool) -> Result<(), Error> {
         self.acker.reject(requeue)
+    }
+
+    /// Keeps its settlement back: the delivery can still be settled by whoever has it, but dropping it does nothing.
+    pub(crate) fn lend(mut self) -> (Self, Acker) {
+        self.acker.lent = true;
+        let Acker { ref shared, tag, open, .. } = self.acker;
+        let acker = Acker { shared: Arc::clone(shared), tag, open, lent: false };
+        (self, acker)
     }
 
     /// Hands over its settlement: its tag, if it is to be settled. Dropping it does nothing from now on.
@@ -177,6 +185,8 @@ pub struct Acker {
     tag: DeliveryTag,
     /// There is something to be settled.
     open: bool,
+    /// Somebody else settles it, if this does not.
+    lent: bool,
 }
 
 impl Acker {
@@ -238,7 +248,7 @@ impl Acker {
 impl Drop for Acker {
     #[inline]
     fn drop(&mut self) {
-        if self.open {
+        if self.open && !self.lent {
             // Where this fails the channel is gone, and the broker has put the delivery back.
             let _ = self.shared.visit(Touch::Output, |state| state.conn.nack(self.tag, false, true));
         }

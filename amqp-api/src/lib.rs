@@ -6,6 +6,7 @@
 //! | module | job |
 //! |---|---|
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
+//! | `subscription` | deliveries that go to a handler |
 //! | `body_writer` | a message that is too large for memory, on its way out |
 //! | `connect`, `resolver` | what a connection is made with |
 //! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
@@ -39,6 +40,7 @@ mod options;
 mod publisher;
 mod resolver;
 mod shared;
+mod subscription;
 mod wakers;
 
 pub use amqp_proto as proto;
@@ -73,10 +75,11 @@ pub use self::delivery::{Acker, Delivery};
 pub use self::elapsed::Elapsed;
 pub use self::message::Message;
 pub use self::options::{
-    Binding, Cancel, Consume, DeadLetterStrategy, Exchange, ExchangeDelete, Get, LeaderLocator, Overflow, Qos, Queue,
-    QueueDelete, QueueMode, QueuePurge, StreamOffset,
+    Binding, Cancel, Consume, DeadLetterStrategy, Exchange, ExchangeDelete, Get, Handling, LeaderLocator, OnError,
+    Overflow, Qos, Queue, QueueDelete, QueueMode, QueuePurge, StreamOffset,
 };
 pub use self::publisher::Publisher;
 pub use self::resolver::Resolve;
+pub use self::subscription::{Handled, IntoSettlement, Settlement, Subscription};
 #[cfg(feature = "tls")]
 pub use rustls;

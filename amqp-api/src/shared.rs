@@ -12,13 +12,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
 
 use amqp_proto::config::Config;
 use amqp_proto::conn::{BatchId, BatchOutcome, ChannelId, ConfirmId, Connection, Event, Outcome, Reply, RequestId};
 use amqp_proto::error::Error;
 use slab::Slab;
 
+use crate::driver::Runtime;
 use crate::wakers::{StreamWakers, Wakers, Wakes};
 
 /// How often a task may be served without waiting, before it gives way to others.
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// [`Limits::max_body`](crate::Limits), where no lock is needed to read it.
     pub(crate) max_body: u64,
+    /// Where the tasks of the connection run.
+    pub(crate) runtime: Arc<dyn Runtime>,
 }
 
 /// What stands under the lock.
@@ -72,7 +74,8 @@ pub(crate) struct Rest {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, now: Instant, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        let (now, seed) = (runtime.now(), runtime.seed());
         let max_body = config.limits.max_body;
         let state = State {
             conn: Connection::new(config, now, seed),
@@ -87,7 +90,7 @@ impl Shared {
             rest: Rest::default(),
             discarded: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), max_body })
+        Arc::new(Self { state: Mutex::new(state), max_body, runtime })
     }
 
     /// The state, for the driver and for `visit`. A panic under the lock was a bug of the library; it must not turn

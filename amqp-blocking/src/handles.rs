@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use amqp_api::{
     Batch, BatchOutcome, Binding, Cancel, Consume, Content, Delivery, Elapsed, Error, ErrorKind, Exchange,
-    ExchangeDelete, FieldTable, Get, Message, Outcome, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode,
-    Returned, Stats, Tag, Tuning,
+    ExchangeDelete, FieldTable, Get, Handled, Handling, IntoSettlement, Message, Outcome, Qos, Queue, QueueDeclared,
+    QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
 
 use bytes::Buf;
@@ -162,6 +162,53 @@ impl Connection {
     {
         let wrap = |channel| Channel::wrap(channel, &self.keep);
         block_on(self.inner.with_channel(async |channel| function(wrap(channel))))
+    }
+}
+
+impl Channel {
+    /// Starts a consumer on a queue, whose deliveries go to a handler: a function that runs on threads of its own, as many
+    /// as [`Handling::concurrency`] says.
+    ///
+    /// ```no_run
+    /// # fn example(channel: amqp_blocking::Channel) -> Result<(), amqp_blocking::Error> {
+    /// use amqp_blocking::{Consume, Delivery, Handling};
+    ///
+    /// let consume = Consume::new("orders").prefetch(20);
+    /// let handling = Handling::default().concurrency(10);
+    /// let subscription = channel.consume_with(consume, handling, |delivery: Delivery| {
+    ///     println!("{:?}", delivery.body());
+    /// })?;
+    /// // Until something says that it is enough.
+    /// subscription.stop()
+    /// # }
+    /// ```
+    ///
+    /// The delivery is settled by what the handler returns, see [`IntoSettlement`]: it is acked for `()` and `Ok`, and for
+    /// an `Err` [`Handling::on_error`] decides. The handler may settle it itself, before it returns; what it returns is
+    /// without effect then. A delivery that it only drops is not settled by that.
+    ///
+    /// A handler that panics does not disturb the others: the panic is counted ([`Subscription::handled`]), and the delivery
+    /// goes the way of [`Handling::on_panic`]. A delivery that cannot be read is rejected.
+    ///
+    /// # Errors
+    ///
+    /// As [`consume`](Self::consume).
+    pub fn consume_with<H, R>(
+        &self,
+        consume: impl Into<Consume>,
+        handling: Handling,
+        handler: H,
+    ) -> Result<Subscription, Error>
+    where
+        H: Fn(Delivery) -> R + Send + Sync + 'static,
+        R: IntoSettlement,
+    {
+        let handler = Arc::new(handler);
+        let subscription = block_on(self.inner.consume_with(consume, handling, move |delivery| {
+            let handler = Arc::clone(&handler);
+            async move { handler(delivery) }
+        }));
+        Wrap::wrap(subscription, &self.keep)
     }
 }
 

@@ -86,17 +86,20 @@ pub use amqp_api::{
     Acker, Address, Batch, BatchFailure, BatchOutcome, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec,
     CodecError, Config, ConfigError, ConnectOptions, Consume, Content, Credentials, DeadLetterStrategy, Decode,
     Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get,
-    Heartbeat, IntoConnectOptions, LeaderLocator, Limits, Mechanism, Message, Origin, Outcome, Overflow, Properties,
-    PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve,
-    Returned, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput,
-    TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, driver, proto, table,
+    Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator, Limits, Mechanism, Message,
+    OnError, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared,
+    QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve, Returned, Settlement, Stats, StreamOffset, TableRef, Tag,
+    TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify,
+    driver, proto, table,
 };
 
 #[cfg(feature = "tls")]
 pub use amqp_api::rustls;
 
 use self::handles::Wrap;
-pub use self::handles::{BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns};
+pub use self::handles::{
+    BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns, Subscription,
+};
 use self::park::block_on;
 use self::reactor::Reactor;
 use self::threads::{Lifeline, Threads};

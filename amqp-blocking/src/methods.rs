@@ -570,6 +570,32 @@ handles! {
         [] fn cancel_nowait(&self) -> Result<(), Error>;
     }
 
+    /// A consumer whose deliveries go to a handler, from [`Channel::consume_with`].
+    ///
+    /// It ends by [`stop`](Self::stop), and when the broker cancels it, or its channel or connection ends:
+    /// [`finished`](Self::finished) says why. Dropping it stops it too: it takes no more deliveries, and the handlers that
+    /// are running finish, with nobody to wait for them.
+    ///
+    /// It keeps its channel, and by that the connection, open; so do handlers that are running.
+    #[must_use = "a subscription that is dropped is stopped"]
+    Subscription, kept by Arc<Lifeline> {
+        /// Ends it in order: no more deliveries are handled, what was received and not handled goes back to the queue,
+        /// and the handlers that are running finish. For that they have [`Handling::stop_timeout`](crate::Handling),
+        /// by default 30 s; then they are left to themselves, what they had goes back to the queue, and it is an
+        /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). It may be called again, and after the end.
+        [wait] fn stop(&self) -> Result<(), Error>;
+        /// Waits until it has ended and no handler is running any more: `Ok` if this side has stopped it, or has closed
+        /// its channel; else why it ended, [`ErrorKind::ConsumerCancelled`](crate::ErrorKind::ConsumerCancelled) if the
+        /// broker has cancelled it.
+        [wait] fn finished(&self) -> Result<(), Error>;
+        /// What became of its deliveries so far.
+        #[must_use]
+        [] fn handled(&self) -> Handled;
+        /// Its consumer's tag, unique on its channel.
+        #[must_use]
+        [] fn tag(&self) -> &str;
+    }
+
     /// Messages that no queue took: an iterator, from [`Channel::returns`]. It ends with the channel:
     /// [`Channel::error`] says why.
     ///

@@ -13,7 +13,7 @@ use amqp_api::driver::{BoxFuture, Io, Runtime, tcp_socket};
 use amqp_api::{Address, TcpOptions};
 
 use crate::Socket;
-use crate::park::Sleep;
+use crate::park::{Sleep, block_on};
 use crate::reactor::Reactor;
 
 /// How long dropping the last handle waits.
@@ -30,8 +30,8 @@ pub(crate) struct Threads {
 }
 
 struct Started {
-    /// Where it gets its driver from.
-    tasks: Sender<BoxFuture<()>>,
+    /// Where it gets its driver from, until it has it.
+    tasks: Option<Sender<BoxFuture<()>>>,
     driver: Driver,
 }
 
@@ -65,7 +65,7 @@ impl Threads {
             }
         });
         match thread {
-            Ok(thread) => *self.latest() = Some(Started { tasks, driver: Driver { ended, thread } }),
+            Ok(thread) => *self.latest() = Some(Started { tasks: Some(tasks), driver: Driver { ended, thread } }),
             Err(error) => slot.put(Err(error)),
         }
         Box::pin(poll_fn(move |cx| slot.poll(cx.waker())))
@@ -91,9 +91,12 @@ impl Runtime for Threads {
     }
 
     fn spawn(&self, task: BoxFuture<()>) {
-        if let Some(started) = &*self.latest() {
+        let driver = self.latest().as_mut().and_then(|started| started.tasks.take());
+        match driver {
             // It waits for this, and for nothing else.
-            let _ = started.tasks.send(task);
+            Some(tasks) => drop(tasks.send(task)),
+            // If there are no more threads to be had, the task is dropped.
+            None => drop(thread::Builder::new().name("amqp-handler".to_owned()).spawn(|| block_on(task))),
         }
     }
 

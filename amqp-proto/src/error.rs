@@ -104,6 +104,8 @@ pub enum TimeoutReason {
     Room,
     /// `close-ok` did not come.
     Close,
+    /// Handlers of deliveries were not done.
+    Handlers,
     /// Nothing was received for two heartbeat intervals.
     Heartbeat {
         /// The negotiated interval.
@@ -119,6 +121,7 @@ impl fmt::Display for TimeoutReason {
             Self::Call { method } => write!(f, "no reply to {method}"),
             Self::Confirm => f.write_str("the publish was not confirmed"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
+            Self::Handlers => f.write_str("handlers were not done in time, and what they had was put back"),
             Self::Close => f.write_str("the broker did not answer the close"),
             Self::Heartbeat { interval } => {
                 write!(f, "nothing received for two heartbeat intervals of {} s", interval.as_secs_f32())

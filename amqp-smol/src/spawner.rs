@@ -26,7 +26,8 @@ pub struct Spawner(Arc<dyn Fn(BoxFuture<()>) + Send + Sync>);
 
 impl Spawner {
     /// A spawner that calls this function for each task. The task is to run to its end; if it is dropped before, its
-    /// connection is lost. A connection has one task while it is open.
+    /// connection is lost. A connection has one task while it is open, and as
+    /// many as there are handlers at work ([`Channel::consume_with`](crate::Channel::consume_with)).
     pub fn new<F>(spawn: F) -> Self
     where
         F: Fn(BoxFuture<()>) + Send + Sync + 'static,

@@ -29,6 +29,7 @@ mod content;
 mod exchanges;
 mod facade_works;
 mod frames;
+mod handlers;
 mod handshake;
 mod heartbeat;
 mod prefetch;
@@ -64,6 +65,7 @@ pub(crate) fn cases() -> Vec<Case> {
         exchanges::cases(),
         facade_works::cases(),
         frames::cases(),
+        handlers::cases(),
         handshake::cases(),
         heartbeat::cases(),
         prefetch::cases(),

@@ -120,6 +120,21 @@ mod facade {
         }
     }
 
+    impl Channel {
+        pub(crate) fn consume_with<H, F>(
+            &self,
+            consume: impl Into<Consume>,
+            handling: Handling,
+            handler: H,
+        ) -> Ready<Result<Subscription, Error>>
+        where
+            H: Fn(Delivery) -> F + Send + Sync + 'static,
+            F: Future<Output: IntoSettlement>,
+        {
+            ready(Wrap::wrap(self.0.consume_with(consume, handling, move |delivery| block_on(handler(delivery)))))
+        }
+    }
+
     impl Consumer {
         pub(crate) fn channel(&self) -> Channel {
             Channel::wrap(self.0.channel().clone())

@@ -61,7 +61,7 @@ pub async fn attach(
 ) -> Result<Connection, Error> {
     let ConnectOptions { config, .. } = options.into();
     config.validate().map_err(|error| Error::invalid(error.to_string()))?;
-    let shared = Shared::new(config, runtime.now(), runtime.seed());
+    let shared = Shared::new(config, Arc::clone(&runtime));
     let link = Link::new(Arc::clone(&shared));
     let opened = shared.lock().conn.opened();
     runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));

@@ -11,6 +11,7 @@ mod consume;
 mod delete;
 mod exchange;
 mod get;
+mod handling;
 mod qos;
 mod queue;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use consume::{Consume, StreamOffset};
 pub use delete::{ExchangeDelete, QueueDelete, QueuePurge};
 pub use exchange::Exchange;
 pub use get::Get;
+pub use handling::{Handling, OnError};
 pub use qos::Qos;
 pub use queue::{DeadLetterStrategy, LeaderLocator, Overflow, Queue, QueueMode};
 

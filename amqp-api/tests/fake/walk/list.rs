@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use amqp_api::{BatchConfirm, Binding, Exchange, Queue};
+use amqp_api::{BatchConfirm, Binding, Delivery, Exchange, Handling, Queue};
 
 use super::{Ends, Walk, walk, walked};
 
@@ -62,6 +62,24 @@ fn topology() -> Vec<Walk> {
 fn receiving() -> Vec<Walk> {
     vec![
         walk("Channel::consume", |scene| walked(scene.channel.consume("q"))),
+        walk("Channel::consume_with", |scene| {
+            walked(scene.channel.consume_with("q", Handling::default(), async |_: Delivery| ()))
+        }),
+        walk("Subscription::stop", |scene| {
+            walked(async {
+                let subscription = scene.channel.consume_with("q", Handling::default(), async |_: Delivery| ()).await?;
+                subscription.stop().await
+            })
+        })
+        .once(),
+        walk("Subscription::finished", |scene| {
+            walked(async {
+                let subscription = scene.channel.consume_with("q", Handling::default(), async |_: Delivery| ()).await?;
+                drop(subscription.stop());
+                subscription.finished().await
+            })
+        })
+        .once(),
         walk("Channel::cancel", |scene| walked(scene.channel.cancel("nobody's"))),
         walk("Channel::get", |scene| walked(scene.channel.get("q"))),
         walk("Channel::qos", |scene| walked(scene.channel.qos(7))),

@@ -35,7 +35,7 @@ struct Walk {
     meanwhile: fn(&Hands),
     /// There is no room to publish when it is started.
     full: bool,
-    /// While it is under way, the same once more asks for nothing.
+    /// Its answers cannot be counted: it goes on when it is dropped, so that the same once more asks for more, or for less.
     once: bool,
     ends: Ends,
 }
@@ -67,7 +67,7 @@ impl Walk {
         self
     }
 
-    /// While it is under way, the same once more asks for nothing.
+    /// Its answers cannot be counted: it goes on when it is dropped, so that the same once more asks for more, or for less.
     fn once(mut self) -> Self {
         self.once = true;
         self
