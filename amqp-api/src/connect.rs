@@ -1,11 +1,15 @@
 //! From what users have at hand to what a connection is made with.
 
+use std::error;
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use amqp_proto::config::Config;
 use amqp_proto::error::Error;
+use amqp_proto::sasl::Credentials;
 
+use crate::credentials::ProvideCredentials;
 #[cfg(feature = "tls")]
 use crate::driver::tls::Base;
 use crate::resolver::Resolve;
@@ -32,6 +36,7 @@ use crate::resolver::Resolve;
 pub struct ConnectOptions {
     pub(crate) config: Config,
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
+    pub(crate) credentials: Option<Arc<dyn ProvideCredentials>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Base,
 }
@@ -43,6 +48,7 @@ impl ConnectOptions {
         Self {
             config,
             resolver: None,
+            credentials: None,
             #[cfg(feature = "tls")]
             tls: Base::default(),
         }
@@ -60,6 +66,60 @@ impl ConnectOptions {
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.resolver = Some(Arc::new(resolver));
         self
+    }
+
+    /// Asks for the credentials each time that they are needed, in place of those of the configuration: whenever a transport
+    /// is connected, and, if they [expire](Credentials::expires_in), when four fifths of their lifetime are over. The new
+    /// password is then given to the broker by `connection.update-secret`. If that fails it is tried again, and
+    /// [`Connection::events`](crate::Connection::events) tells. An answer has [`Config::connect_timeout`] to come.
+    ///
+    /// ```no_run
+    /// # async fn connect(_: impl amqp_api::IntoConnectOptions) -> Result<(), amqp_api::Error> { Ok(()) }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use std::time::Duration;
+    ///
+    /// use amqp_api::{Config, ConnectOptions, Credentials};
+    ///
+    /// async fn token() -> Result<(String, Duration), io::Error> {
+    ///     Ok(("eyJhbGciOi...".to_owned(), Duration::from_secs(300)))
+    /// }
+    ///
+    /// let options = ConnectOptions::new(Config::new("broker.example.org")).credentials_provider(|| async {
+    ///     let (token, lifetime) = token().await?;
+    ///     Ok::<_, io::Error>(Credentials::new("", token).expires_in(lifetime))
+    /// });
+    /// let connection = connect(options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: impl ProvideCredentials) -> Self {
+        self.credentials = Some(Arc::new(provider));
+        self
+    }
+
+    /// The same by a plain function, which is called where the connection is made, and for a renewal in a task of its own:
+    /// in an async runtime it must not block.
+    ///
+    /// ```no_run
+    /// # fn connect(_: impl amqp_api::IntoConnectOptions) -> Result<(), amqp_api::Error> { Ok(()) }
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use amqp_api::{Config, ConnectOptions, Credentials};
+    ///
+    /// let options = ConnectOptions::new(Config::new("broker.example.org"))
+    ///     .credentials_from(|| std::env::var("AMQP_PASSWORD").map(|password| Credentials::new("importer", password)));
+    /// let connection = connect(options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn credentials_from<F, E>(self, provider: F) -> Self
+    where
+        F: Fn() -> Result<Credentials, E> + Send + Sync + 'static,
+        E: Into<Box<dyn error::Error + Send + Sync>> + Send + 'static,
+    {
+        self.credentials_provider(move || ready(provider()))
     }
 
     /// The cryptography that TLS is made of, in place of ring's; by the feature `tls`.
@@ -92,6 +152,7 @@ impl fmt::Debug for ConnectOptions {
         f.debug_struct("ConnectOptions")
             .field("config", &self.config)
             .field("resolver", &self.resolver.as_ref().map(|_| format_args!("..")))
+            .field("credentials", &self.credentials.as_ref().map(|_| format_args!("..")))
             .finish()
     }
 }

@@ -11,6 +11,7 @@ use amqp_proto::wire::FieldTable;
 use crate::body_writer::BodyWriter;
 use crate::call::{Call, Keep, done};
 use crate::channel::Channel;
+use crate::events::Events;
 use crate::link::Link;
 use crate::message::Message;
 use crate::publisher::Publisher;
@@ -35,7 +36,7 @@ use crate::shared::Touch;
 /// | the [`Confirm`](crate::Confirm) of a publish | 60 s | [`confirm_timeout`](crate::Config::confirm_timeout) |
 /// | room to publish | 30 s | [`room_timeout`](crate::Config::room_timeout) |
 /// | the answer to [`close`](Self::close) | 5 s | [`close_timeout`](crate::Config::close_timeout) |
-/// | the next delivery, the next returned message, [`closed`](Self::closed) | none | |
+/// | the next delivery, the next returned message, the next event, [`closed`](Self::closed) | none | |
 #[derive(Clone)]
 pub struct Connection {
     link: Link,
@@ -146,6 +147,41 @@ impl Connection {
     pub fn closed(&self) -> Call<()> {
         let keep = Keep::Memory(Arc::clone(self.link.shared()));
         Call::start(keep, done, |conn| Ok(Some(conn.watch_closed())))
+    }
+
+    /// Gives the broker a new secret in place of the one that was logged in with, an OAuth 2 token for example. The reason is
+    /// for the broker's log; it is cut after 255 bytes. A
+    /// [provider of credentials](crate::ConnectOptions::credentials_provider) does this by itself.
+    ///
+    /// RabbitMQ keeps the connection as it is where its users' secrets do not expire: it then takes any secret.
+    ///
+    /// # Errors
+    ///
+    /// Those of any [`Call`]; a broker that does not accept the secret closes the connection.
+    pub fn update_secret(&self, secret: impl AsRef<str>, reason: impl AsRef<str>) -> Call<()> {
+        let keep = Keep::Connection(self.link.clone());
+        Call::start(keep, done, |conn| conn.update_secret(secret.as_ref(), reason.as_ref()).map(Some))
+    }
+
+    /// What happens to the connection from now on: blocked, unblocked, its secret renewed, closed. There may be any number
+    /// of listeners; each gets every event.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: amqp_api::Connection) {
+    /// use amqp_api::ConnectionEvent;
+    ///
+    /// let mut events = connection.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         ConnectionEvent::Blocked { reason } => eprintln!("the broker does not take publishes: {reason}"),
+    ///         ConnectionEvent::Closed { cause: Some(error) } => eprintln!("the connection is lost: {error}"),
+    ///         event => println!("{event:?}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(self.link.shared()))
     }
 
     /// Whether it takes new work.

@@ -8,7 +8,8 @@
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
 //! | `subscription` | deliveries that go to a handler |
 //! | `body_writer` | a message that is too large for memory, on its way out |
-//! | `connect`, `resolver` | what a connection is made with |
+//! | `connect`, `resolver`, `credentials` | what a connection is made with |
+//! | `events` | what happens to a connection as a whole |
 //! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
 //! | `message`, `delivery`, `batch`, `content`, `codec` | what goes out, what comes in, and as what it is read |
 //! | `options` | how things are asked for |
@@ -31,9 +32,11 @@ mod connect;
 mod connection;
 mod consumer;
 mod content;
+mod credentials;
 mod delivery;
 pub mod driver;
 mod elapsed;
+mod events;
 mod link;
 mod message;
 mod options;
@@ -54,7 +57,7 @@ pub use amqp_proto::error::{
     CloseReason, CodecError, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure,
 };
 pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
-pub use amqp_proto::sasl::{Credentials, Mechanism};
+pub use amqp_proto::sasl::{Credentials, Mechanism, SaslError, SaslExchange, SaslMechanism};
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
@@ -71,8 +74,10 @@ pub use self::connect::{ConnectOptions, IntoConnectOptions};
 pub use self::connection::Connection;
 pub use self::consumer::Consumer;
 pub use self::content::Content;
+pub use self::credentials::ProvideCredentials;
 pub use self::delivery::{Acker, Delivery};
 pub use self::elapsed::Elapsed;
+pub use self::events::{ConnectionEvent, Events};
 pub use self::message::Message;
 pub use self::options::{
     Binding, Cancel, Consume, DeadLetterStrategy, Exchange, ExchangeDelete, Get, Handling, LeaderLocator, OnError,

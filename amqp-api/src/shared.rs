@@ -19,6 +19,7 @@ use amqp_proto::error::Error;
 use slab::Slab;
 
 use crate::driver::Runtime;
+use crate::events::{ConnectionEvent, Listeners};
 use crate::wakers::{StreamWakers, Wakers, Wakes};
 
 /// How often a task may be served without waiting, before it gives way to others.
@@ -54,6 +55,9 @@ pub(crate) struct State {
     pub(crate) batches: Wakers,
     pub(crate) consumers: Wakers,
     pub(crate) returns: StreamWakers,
+    pub(crate) listeners: Listeners,
+    /// What listeners are to be told when the visit ends.
+    told: Vec<ConnectionEvent>,
     /// The channel that each [`Publisher`](crate::Publisher) publishes on now.
     pub(crate) publishers: Slab<ChannelId>,
     /// Publishes since a publisher last gave way.
@@ -84,6 +88,8 @@ impl Shared {
             batches: Wakers::default(),
             consumers: Wakers::default(),
             returns: StreamWakers::default(),
+            listeners: Listeners::default(),
+            told: Vec::new(),
             publishers: Slab::new(),
             published: 0,
             driver: None,
@@ -124,6 +130,9 @@ impl Shared {
 impl State {
     /// Ends a visit: collects everybody who is to be woken after it.
     pub(crate) fn settle(&mut self, touch: Touch, wakes: &mut Wakes) {
+        for event in std::mem::take(&mut self.told) {
+            self.listeners.tell(&event, wakes);
+        }
         while let Some(event) = self.conn.poll_event() {
             self.dispatch(&event, wakes);
         }
@@ -145,13 +154,31 @@ impl State {
             Event::Returned(id) => {
                 self.returns.take_all(id.index()).for_each(|waker| wakes.ready(Some(waker)));
             }
+            Event::Blocked(reason) => {
+                self.listeners.tell(&ConnectionEvent::Blocked { reason: reason.clone() }, wakes);
+            }
+            Event::Unblocked => self.listeners.tell(&ConnectionEvent::Unblocked, wakes),
+            Event::Closed => {
+                let cause = self.conn.result().and_then(Result::err);
+                self.listeners.tell(&ConnectionEvent::Closed { cause }, wakes);
+            }
             _ => {}
+        }
+    }
+
+    /// Tells those who listen something that the core does not know of, when the visit ends.
+    pub(crate) fn tell(&mut self, event: ConnectionEvent) {
+        if !self.conn.is_finished() {
+            self.told.push(event);
         }
     }
 
     #[inline]
     fn concerns_anybody(&self, touch: Touch) -> bool {
-        self.conn.has_events() || !self.discarded.is_empty() || (self.driver.is_some() && self.concerns_driver(touch))
+        self.conn.has_events()
+            || !self.discarded.is_empty()
+            || !self.told.is_empty()
+            || (self.driver.is_some() && self.concerns_driver(touch))
     }
 
     #[inline]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amqp_api::{
-    Batch, BatchOutcome, Binding, Cancel, Consume, Content, Delivery, Elapsed, Error, ErrorKind, Exchange,
-    ExchangeDelete, FieldTable, Get, Handled, Handling, IntoSettlement, Message, Outcome, Qos, Queue, QueueDeclared,
-    QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+    Batch, BatchOutcome, Binding, Cancel, ConnectionEvent, Consume, Content, Delivery, Elapsed, Error, ErrorKind,
+    Exchange, ExchangeDelete, FieldTable, Get, Handled, Handling, IntoSettlement, Message, Outcome, Qos, Queue,
+    QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
 
 use bytes::Buf;
@@ -266,6 +266,15 @@ impl Iterator for Returns {
 
     /// The next message that comes back; `None` when the channel has ended.
     fn next(&mut self) -> Option<Returned> {
+        block_on(self.inner.next())
+    }
+}
+
+impl Iterator for Events {
+    type Item = ConnectionEvent;
+
+    /// The next event, when there is one; `None` after the last.
+    fn next(&mut self) -> Option<ConnectionEvent> {
         block_on(self.inner.next())
     }
 }

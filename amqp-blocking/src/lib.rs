@@ -29,7 +29,7 @@
 //! ```
 //!
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
-//!   from many threads at once, but for the iterators: [`Consumer`] and [`Returns`].
+//!   from many threads at once, but for the iterators: [`Consumer`], [`Returns`] and [`Events`].
 //! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
 //!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
 //! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
@@ -84,21 +84,23 @@ pub use amqp_api::Json;
 #[doc(inline)]
 pub use amqp_api::{
     Acker, Address, Batch, BatchFailure, BatchOutcome, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec,
-    CodecError, Config, ConfigError, ConnectOptions, Consume, Content, Credentials, DeadLetterStrategy, Decode,
-    Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get,
-    Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator, Limits, Mechanism, Message,
-    OnError, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError, Qos, Queue, QueueDeclared,
-    QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve, Returned, Settlement, Stats, StreamOffset, TableRef, Tag,
-    TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify,
-    driver, proto, table,
+    CodecError, Config, ConfigError, ConnectOptions, ConnectionEvent, Consume, Content, Credentials,
+    DeadLetterStrategy, Decode, Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete,
+    FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator,
+    Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError,
+    ProvideCredentials, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve, Returned,
+    SaslError, SaslExchange, SaslMechanism, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason,
+    Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
 };
 
 #[cfg(feature = "tls")]
 pub use amqp_api::rustls;
 
+use amqp_api::driver;
+
 use self::handles::Wrap;
 pub use self::handles::{
-    BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Publisher, Returns, Subscription,
+    BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Publisher, Returns, Subscription,
 };
 use self::park::block_on;
 use self::reactor::Reactor;

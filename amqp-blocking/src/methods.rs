@@ -73,6 +73,13 @@ handles! {
         [] fn abort(&self) -> ();
         /// Waits until the connection has ended: `Ok` if this side closed it, else why it ended.
         [wait] fn closed(&self) -> Result<(), Error>;
+        /// Gives the broker a new secret in place of the one that was logged in with, an OAuth 2 token for example. The
+        /// reason is for the broker's log; it is cut after 255 bytes. A broker that does not accept the secret closes the
+        /// connection. A [provider of credentials](crate::ConnectOptions::credentials_provider) does this by itself.
+        [wait] fn update_secret(&self, secret: impl AsRef<str>, reason: impl AsRef<str>) -> Result<(), Error>;
+        /// What happens to the connection from now on: blocked, unblocked, its secret renewed, closed. There may be any
+        /// number of listeners; each gets every event.
+        [wrap] fn events(&self) -> Events;
         /// Whether it takes new work.
         #[must_use]
         [] fn is_open(&self) -> bool;
@@ -619,5 +626,30 @@ handles! {
         [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed>;
         /// The next message that came back, if there is one now.
         [] fn try_next(&mut self) -> Option<Returned>;
+    }
+
+    /// The events of a connection: an iterator, from [`Connection::events`]. It ends after
+    /// [`ConnectionEvent::Closed`](crate::ConnectionEvent::Closed).
+    ///
+    /// Up to 256 events wait to be taken; then the oldest go, and
+    /// [`ConnectionEvent::Missed`](crate::ConnectionEvent::Missed) counts them. It does not keep the connection open.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) {
+    /// let events = connection.events();
+    /// std::thread::spawn(move || {
+    ///     for event in events {
+    ///         println!("{event:?}");
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    #[must_use = "events are only seen if they are asked for"]
+    Events, kept by Nothing {
+        /// The next event, as [`next`](Iterator::next), if it comes in time. Nothing is lost by a time-out:
+        /// [`Elapsed`](crate::Elapsed).
+        [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<ConnectionEvent>, Elapsed>;
+        /// The next event, if there is one now.
+        [] fn try_next(&mut self) -> Option<ConnectionEvent>;
     }
 }

@@ -96,7 +96,7 @@ impl Runtime for Threads {
             // It waits for this, and for nothing else.
             Some(tasks) => drop(tasks.send(task)),
             // If there are no more threads to be had, the task is dropped.
-            None => drop(thread::Builder::new().name("amqp-handler".to_owned()).spawn(|| block_on(task))),
+            None => drop(thread::Builder::new().name("amqp-task".to_owned()).spawn(|| block_on(task))),
         }
     }
 

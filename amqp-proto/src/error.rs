@@ -88,6 +88,8 @@ fn write_code(f: &mut fmt::Formatter<'_>, code: ReplyCode, text: &str) -> fmt::R
 pub enum TimeoutReason {
     /// No socket was connected in time.
     Connect,
+    /// The provider of credentials did not answer.
+    Credentials,
     /// The peer went silent in this state of the handshake.
     Handshake {
         /// The state's name: `TlsHandshake`, `AwaitStart`, `AwaitTune`, `AwaitOpenOk` …
@@ -117,6 +119,7 @@ impl fmt::Display for TimeoutReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect => f.write_str("connecting took too long"),
+            Self::Credentials => f.write_str("the provider of credentials took too long"),
             Self::Handshake { state } => write!(f, "the peer went silent in the handshake, in state {state}"),
             Self::Call { method } => write!(f, "no reply to {method}"),
             Self::Confirm => f.write_str("the publish was not confirmed"),
@@ -172,6 +175,23 @@ pub enum ErrorKind {
     ConnectionClosed(CloseReason),
     /// The broker refused the credentials.
     AuthenticationFailed(String),
+    /// The provider of credentials has none to give, in these words.
+    Credentials(String),
+    /// The authentication mechanism could not go on: the broker asked for something that it cannot answer.
+    Sasl {
+        /// The mechanism's name.
+        mechanism: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The client properties and the response of the authentication mechanism, a token for example, are longer than
+    /// brokers take them. They were not sent.
+    LoginTooLong {
+        /// The frame's size in bytes.
+        size: usize,
+        /// What is possible, in bytes.
+        limit: usize,
+    },
     /// The network failed: the connection was lost, or could not be made.
     ConnectionLost {
         /// The kind of I/O error, if it was one; an end of file is `UnexpectedEof`.
@@ -334,6 +354,8 @@ impl Error {
             }
             ErrorKind::Internal(_) => Origin::Library,
             ErrorKind::AuthenticationFailed(_)
+            | ErrorKind::Credentials(_)
+            | ErrorKind::LoginTooLong { .. }
             | ErrorKind::ChannelNotOpen
             | ErrorKind::ConnectionNotOpen
             | ErrorKind::ChannelsExhausted { .. }
@@ -360,6 +382,7 @@ impl Error {
             }
             ErrorKind::InBatch { error, .. } => error.origin(),
             ErrorKind::Protocol(_)
+            | ErrorKind::Sasl { .. }
             | ErrorKind::Nacked
             | ErrorKind::BadDelivery { .. }
             | ErrorKind::ConsumerCancelled { .. } => Origin::Broker,
@@ -411,6 +434,13 @@ impl fmt::Display for ErrorKind {
             Self::ChannelClosed(reason) => write!(f, "the broker closed the channel: {reason}"),
             Self::ConnectionClosed(reason) => write!(f, "the broker closed the connection: {reason}"),
             Self::AuthenticationFailed(text) => write!(f, "authentication failed: {text}"),
+            Self::Credentials(text) => write!(f, "no credentials to log in with: {text}"),
+            Self::Sasl { mechanism, reason } => write!(f, "authentication by {mechanism} failed: {reason}"),
+            Self::LoginTooLong { size, limit } => write!(
+                f,
+                "the login takes a frame of {size} bytes, at most {limit} are possible: are the client properties or the \
+                 token too long?"
+            ),
             Self::Timeout { reason, blocked } => {
                 write!(f, "timed out: {reason}")?;
                 if *blocked { f.write_str(" (the broker has blocked this connection)") } else { Ok(()) }

@@ -131,7 +131,10 @@ fn f7_what_is_no_uri_of_ours_is_refused_for_its_own_reason() {
         ("amqp://h?connection_timeout=0", parameter("connection_timeout", "whole milliseconds from 1 to 4294967295")),
         ("amqp://h?channel_max=-1", parameter("channel_max", "a number from 0 to 65535")),
         ("amqp://h?frame_max=4095", parameter("frame_max", "0 or a number of bytes from 4096 to 4294967295")),
-        ("amqp://h?auth_mechanism=gssapi", parameter("auth_mechanism", "plain, amqplain or external")),
+        (
+            "amqp://h?auth_mechanism=gssapi",
+            parameter("auth_mechanism", "plain, amqplain, external, anonymous or rabbit-cr-demo"),
+        ),
         ("amqp://h?cacertfile=/ca.pem", E::NeedsTls { name: "cacertfile" }),
         ("amqps://h?cacertfile=", parameter("cacertfile", "not empty")),
         ("amqps://h?certfile=/c.pem", E::HalfClientCertificate),

@@ -91,6 +91,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 #[doc(inline)]
 pub use amqp_api::*;
+
+// Those who write an adapter find it in amqp-api; those who use this one need nothing from it.
+#[expect(hidden_glob_reexports, reason = "it is not to be re-exported")]
+use amqp_api::driver;
 pub use async_executor::Executor;
 
 use self::io::Stream;

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
-//!   from many tasks, but for the streams: [`Consumer`] and [`Returns`].
+//!   from many tasks, but for the streams: [`Consumer`], [`Returns`] and [`Events`].
 //! - Close the connection before the program ends: what was published last may still be on its way.
 //! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
 //!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
@@ -76,6 +76,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 #[doc(inline)]
 pub use amqp_api::*;
+
+// Those who write an adapter find it in amqp-api; those who use this one need nothing from it.
+#[expect(hidden_glob_reexports, reason = "it is not to be re-exported")]
+use amqp_api::driver;
 
 use self::io::Stream;
 use self::runtime::Tokio;

@@ -8,7 +8,7 @@ use conformance::raw::{Tune, id};
 use conformance::{Context, cases, wait};
 
 use crate::facade::{Channel, Consume, Error, ErrorKind, Exchange, Message, Qos, Queue, TimeoutReason, connect, spawn};
-use crate::suite::support::{Result, SOON, assert_channel_closed, assert_connection_closed, named, open};
+use crate::suite::support::{Result, SOON, assert_channel_closed, assert_connection_closed, config, named, open};
 
 cases! {
     a2_channel_numbers_are_not_0_and_distinct,
@@ -24,6 +24,7 @@ cases! {
     p13_replies_that_overtake_each_other_go_to_their_callers,
     p10_a_late_reply_is_not_given_to_the_next_caller,
     p12_a_dropped_call_shifts_no_reply,
+    c18_a_channel_waits_for_the_number_of_one_that_was_dropped,
     p40_p41_a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing,
 }
 
@@ -293,6 +294,24 @@ async fn p12_a_dropped_call_shifts_no_reply(context: Context) -> Result {
     wait::until_true(SOON, "the dropped channels to go", || {
         context.node().connections_named(context.case()).is_ok_and(|all| all.len() == 1 && all[0].channels == 1)
     })?;
+    Ok(connection.close().await?)
+}
+
+async fn c18_a_channel_waits_for_the_number_of_one_that_was_dropped(context: Context) -> Result {
+    let connection = connect(config(&context).channel_max(2)).await?;
+    let kept = connection.channel().await?;
+    let mut channel = connection.channel().await?;
+    let error = connection.channel().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ChannelsExhausted { channel_max: 2 }), "{error}");
+    for _ in 0..20 {
+        // The broker has not even heard of it when the next is asked for.
+        drop(channel);
+        channel = connection.channel().await?;
+        channel.queue_declare(Queue::server_named()).await?;
+    }
+    drop(kept);
+    let publisher = connection.publisher().await?;
+    publisher.publish("", channel.queue_declare(Queue::server_named()).await?.name, "x").await?;
     Ok(connection.close().await?)
 }
 

@@ -75,7 +75,7 @@ async fn a1_login_and_password_are_set_one_by_one(context: Context) -> Result {
 async fn a1_the_login_method_is_the_one_that_was_chosen(context: Context) -> Result {
     for mechanism in [Mechanism::Plain, Mechanism::AmqPlain] {
         let recorder = Recorder::start(context.address())?;
-        let connection = connect(named(&context, &recorder.uri()).mechanism(mechanism)).await?;
+        let connection = connect(named(&context, &recorder.uri()).mechanism(mechanism.clone())).await?;
         let start_ok = recorder.frames_to(Direction::ToBroker).remove(0);
         assert_eq!(start_ok.method_id(), Some(id::CONNECTION_START_OK));
         // The client properties are a table, with its length ahead; the mechanism follows.
@@ -190,7 +190,7 @@ async fn a1_a_virtual_host_that_is_not_for_this_user_is_an_error(context: Contex
 async fn a1_c1_f19_p47_a_bad_login_is_an_error_without_the_password(context: Context) -> Result {
     for mechanism in [Mechanism::Plain, Mechanism::AmqPlain] {
         for user in ["guest", "nobody"] {
-            let config = config(&context).mechanism(mechanism).credentials(user, "hush-hush");
+            let config = config(&context).mechanism(mechanism.clone()).credentials(user, "hush-hush");
             let error = connect(config).await.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::AuthenticationFailed(_)), "{error}");
             assert_eq!(error.reply_code(), Some(ReplyCode::ACCESS_REFUSED));

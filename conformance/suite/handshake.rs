@@ -10,13 +10,14 @@ use conformance::{Context, cases};
 use socket2::{Domain, Socket, Type};
 
 use crate::facade::{
-    Connection, Error, ErrorKind, Heartbeat, Origin, ProtocolError, ReplyCode, TimeoutReason, connect,
+    Connection, Error, ErrorKind, Heartbeat, Mechanism, Origin, ProtocolError, ReplyCode, TimeoutReason, connect,
 };
 use crate::suite::support::{Result, assert_connection_closed, named};
 
 cases! {
     p15_f9_a_peer_that_is_silent_before_start_is_a_time_out_that_names_the_state,
     p15_f9_a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_the_state,
+    p15_f9_a_peer_that_is_silent_after_secure_ok_is_a_time_out_that_names_the_state,
     p15_f9_a_peer_that_is_silent_after_open_is_a_time_out_that_names_the_state,
     p15_f9_a_peer_that_does_not_accept_is_a_time_out_of_connecting,
     a_silent_host_is_followed_by_the_next,
@@ -100,6 +101,24 @@ async fn p15_f9_a_peer_that_is_silent_after_start_ok_is_a_time_out_that_names_th
         wire.expect_end().map(|_| ())
     });
     assert_silent_in("AwaitTune", outcome.await?);
+    Ok(())
+}
+
+async fn p15_f9_a_peer_that_is_silent_after_secure_ok_is_a_time_out_that_names_the_state(context: Context) -> Result {
+    let peer = Peer::start(|server| {
+        let mut wire = server.accept()?;
+        wire.expect(&PROTOCOL_HEADER)?;
+        let start = Args::new().u8(0).u8(9).empty_table().long_string(b"RABBIT-CR-DEMO").long_string(b"en_US");
+        wire.send_method(0, id::CONNECTION_START, start)?;
+        wire.expect_method(id::CONNECTION_START_OK)?;
+        let challenge = Args::new().long_string(b"Please tell me your password");
+        wire.call(0, id::CONNECTION_SECURE, challenge, id::CONNECTION_SECURE_OK)?;
+        wire.expect_end().map(|_| ())
+    })?;
+    let config = named(&context, &peer.uri()).mechanism(Mechanism::RabbitCrDemo).handshake_timeout(BRIEF);
+    let outcome = connect(config).await;
+    peer.finish()?;
+    assert_silent_in("AwaitTune", outcome);
     Ok(())
 }
 

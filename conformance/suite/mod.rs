@@ -26,12 +26,14 @@ mod confirms;
 mod connect;
 mod consume;
 mod content;
+mod events;
 mod exchanges;
 mod facade_works;
 mod frames;
 mod handlers;
 mod handshake;
 mod heartbeat;
+mod login;
 mod prefetch;
 mod pressure;
 mod publish;
@@ -62,12 +64,14 @@ pub(crate) fn cases() -> Vec<Case> {
         connect::cases(),
         consume::cases(),
         content::cases(),
+        events::cases(),
         exchanges::cases(),
         facade_works::cases(),
         frames::cases(),
         handlers::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        login::cases(),
         prefetch::cases(),
         pressure::cases(),
         publish::cases(),

@@ -151,6 +151,12 @@ mod facade {
         }
     }
 
+    impl Events {
+        pub(crate) fn next(&mut self) -> Ready<Option<ConnectionEvent>> {
+            ready(self.0.next())
+        }
+    }
+
     impl IntoFuture for Confirm {
         type Output = Result<(), Error>;
         type IntoFuture = Ready<Self::Output>;

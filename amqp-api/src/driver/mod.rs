@@ -9,6 +9,7 @@
 //! | `dial` | hosts and their addresses one after the other, each with a deadline |
 //! | `socket` | a socket with its options, for adapters that have sockets: by the feature `socket` |
 //! | `tls` | a stream over a stream, by the feature `tls` |
+//! | `renew` | credentials from a provider, and again before they expire |
 //! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
@@ -17,6 +18,7 @@
 mod dial;
 mod io;
 mod reader;
+mod renew;
 mod runtime;
 mod session;
 #[cfg(feature = "socket")]
@@ -49,7 +51,7 @@ use crate::shared::{Shared, Touch};
 ///
 /// # Errors
 ///
-/// What ended the handshake: the broker's refusal, a lost transport, a time-out.
+/// What ended the handshake: the broker's refusal, a lost transport, a time-out; or why there are no credentials.
 ///
 /// # Cancel safety
 ///
@@ -59,13 +61,23 @@ pub async fn attach(
     io: Box<dyn Io>,
     options: impl Into<ConnectOptions>,
 ) -> Result<Connection, Error> {
-    let ConnectOptions { config, .. } = options.into();
+    let ConnectOptions { mut config, credentials: provider, .. } = options.into();
+    let limit = config.timeouts.connect;
+    if let Some(provider) = &provider {
+        config.credentials = renew::ask(&*runtime, &**provider, limit).await?;
+    }
     config.validate().map_err(|error| Error::invalid(error.to_string()))?;
+    let lifetime = config.credentials.lifetime();
     let shared = Shared::new(config, Arc::clone(&runtime));
     let link = Link::new(Arc::clone(&shared));
     let opened = shared.lock().conn.opened();
     runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
+    if let (Some(provider), Some(lifetime)) = (provider, lifetime) {
+        let shared = Arc::clone(link.shared());
+        let renewing = renew::keep_renewed(shared, Arc::clone(&runtime), provider, lifetime, limit);
+        runtime.spawn(Box::pin(renewing));
+    }
     let tuning = link.shared().lock().conn.tuning();
     tuning.map(|tuning| Connection::new(link, tuning)).ok_or_else(|| Error::new(ErrorKind::ConnectionNotOpen))
 }

@@ -23,8 +23,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// A future that is done at this time, or somewhat later.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<()>;
 
-    /// Runs a future to its end, beside all others: the first is the connection's driver, and what comes later are handlers
-    /// of deliveries. If the runtime is shut down it is to be dropped.
+    /// Runs a future to its end, beside all others: the first is the connection's driver, and what comes later are the
+    /// application's: handlers of deliveries, providers of credentials. If the runtime is shut down it is to be dropped.
     fn spawn(&self, task: BoxFuture<()>);
 
     /// The socket addresses of a host, in the order in which they are to be tried. It needs no deadline of its own.

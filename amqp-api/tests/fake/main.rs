@@ -3,9 +3,13 @@
 //! `walk` drops every future of the API wherever it waits.
 
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod dial;
 #[cfg(test)]
 mod driver;
+#[cfg(test)]
+mod events;
 #[cfg(test)]
 mod handles;
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) published: Vec<(u16, String, Option<u8>, Vec<u8>)>,
     /// Heartbeats that came.
     pub(crate) heartbeats: usize,
+    /// What was logged in with, then each new secret.
+    pub(crate) secrets: Vec<String>,
     /// Consumers that live.
     pub(crate) consumers: Vec<(u16, String)>,
     /// Deliveries that each new consumer gets at once.
@@ -85,6 +87,7 @@ impl Default for Peer {
             settled: Vec::new(),
             published: Vec::new(),
             heartbeats: 0,
+            secrets: Vec::new(),
             consumers: Vec::new(),
             greeting: 0,
             given: 0,
@@ -239,8 +242,13 @@ impl Peer {
                 self.settled.push(Settled::Reject { tag: it.delivery_tag, requeue: it.requeue });
             }
             _ if muted => {}
-            Method::Connection(connection::Method::StartOk(_)) => {
+            Method::Connection(connection::Method::StartOk(it)) => {
+                self.secrets.push(String::from_utf8_lossy(it.response.0).into_owned());
                 self.say(0, &connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: self.heartbeat });
+            }
+            Method::Connection(connection::Method::UpdateSecret(it)) => {
+                self.secrets.push(String::from_utf8_lossy(it.new_secret.0).into_owned());
+                self.say(0, &connection::UpdateSecretOk {});
             }
             Method::Connection(connection::Method::Open(_)) => self.say(0, &connection::OpenOk {}),
             Method::Connection(connection::Method::Close(_)) => {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use amqp_api::driver::{BoxFuture, Io, Runtime, attach};
-use amqp_api::{Address, Config, Connection, Error, TcpOptions};
+use amqp_api::{Address, Config, ConnectOptions, Connection, Error, TcpOptions};
 
 use crate::peer::Peer;
 use crate::tools::Rng;
@@ -151,8 +151,12 @@ impl World {
         (self.block_on(self.attach(&wire, config)).unwrap(), wire)
     }
 
-    pub(crate) async fn attach(&self, wire: &WireHandle, config: Config) -> Result<Connection, Error> {
-        attach(self.runtime(), Box::new(FakeIo(wire.clone())), config).await
+    pub(crate) async fn attach(
+        &self,
+        wire: &WireHandle,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<Connection, Error> {
+        attach(self.runtime(), Box::new(FakeIo(wire.clone())), options).await
     }
 
     /// Runs a future to its end, and everything else meanwhile.

@@ -10,6 +10,7 @@
 //!   any state: close from the broker, end of the stream, broken protocol, time-out ──────────────────► Closed ◄
 //! ```
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Connection, Event, Tuning};
@@ -17,9 +18,9 @@ use crate::config::{Config, Heartbeat};
 use crate::conn::inbound::Fault;
 use crate::error::{Error, ErrorKind, ProtocolError, TimeoutReason};
 use crate::method::reply_code::ReplyCode;
-use crate::method::{connection, put_method};
-use crate::sasl::Mechanism;
-use crate::wire::{FRAME_MIN_SIZE, LongStr, ShortStr};
+use crate::method::{MethodCodec, connection, put_method};
+use crate::sasl::{Mechanism, SaslError, SaslExchange};
+use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, LongStr, ShortStr};
 
 use super::timers::Heartbeats;
 
@@ -30,9 +31,9 @@ pub(super) const FRAME_MAX_BEFORE_TUNING: u32 = 8192;
 #[derive(Debug)]
 pub(super) enum Phase {
     AwaitStart,
-    /// Start-ok was sent. The mechanism is the one that was chosen.
+    /// Start-ok was sent.
     AwaitTune {
-        mechanism: Mechanism,
+        login: Login,
     },
     AwaitOpenOk,
     Open,
@@ -44,6 +45,24 @@ pub(super) enum Phase {
     /// Connection.close was sent.
     Closing,
     Closed(Result<(), Error>),
+}
+
+/// The authentication under way. It may hold secrets.
+pub(super) struct Login {
+    mechanism: Mechanism,
+    exchange: Box<dyn SaslExchange>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    fn error(&self, error: &SaslError) -> Error {
+        Error::new(ErrorKind::Sasl { mechanism: self.mechanism.name().to_owned(), reason: error.to_string() })
+    }
 }
 
 impl Phase {
@@ -90,7 +109,7 @@ impl Connection {
         match (&self.phase, method) {
             (_, M::Close(close)) => self.closed_by_broker(close),
             (Phase::AwaitStart, M::Start(start)) => return self.started(start),
-            (Phase::AwaitTune { mechanism }, M::Secure(secure)) => return self.challenged(*mechanism, secure),
+            (Phase::AwaitTune { .. }, M::Secure(secure)) => return self.challenged(secure),
             (Phase::AwaitTune { .. }, M::Tune(tune)) => return self.tuned(now, tune),
             (Phase::AwaitOpenOk, M::OpenOk(_)) => self.connected(now),
             (Phase::Closing, M::CloseOk(_)) => self.end(Ok(())),
@@ -105,7 +124,7 @@ impl Connection {
                 self.grant_room();
             }
             (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::UpdateSecretOk(_)) => {
-                return Err(unexpected());
+                return self.secret_updated();
             }
             // After connection.close everything but close and close-ok is to be ignored (0-9-1 §1.4.2.8).
             (Phase::Closing | Phase::Closed(_), _) => {}
@@ -120,30 +139,44 @@ impl Connection {
             return Err(Fault::new(ReplyCode::NOT_IMPLEMENTED, ProtocolError::Version(version)));
         }
         self.server_properties = start.server_properties.to_owned();
-        let Some(mechanism) = Mechanism::choose(&self.config.mechanisms, start.mechanisms.0) else {
+        let Some(mechanism) = Mechanism::choose(&self.config.mechanisms, start.mechanisms.0).cloned() else {
             // There is no close before start-ok: the socket is all that can be closed.
             let offered = String::from_utf8_lossy(start.mechanisms.0).into_owned();
             self.end(Err(Error::from(ProtocolError::Mechanisms(offered))));
             return Ok(());
         };
-        let response = mechanism.initial_response(&self.config.credentials);
+        let mut login = Login { exchange: mechanism.start(&self.config.credentials), mechanism };
+        let response = match login.exchange.initial_response() {
+            Ok(response) => response,
+            Err(error) => {
+                self.end(Err(login.error(&error)));
+                return Ok(());
+            }
+        };
         let properties = self.config.start_properties()?;
         let start_ok = connection::StartOk {
             client_properties: properties.as_ref(),
-            mechanism: ShortStr::new(mechanism.name())?,
+            mechanism: ShortStr::named("name of the mechanism", login.mechanism.name())?,
             response: LongStr(&response),
             locale: ShortStr::named("locale", &self.config.locale)?,
         };
-        put_method(self.out.tail(), 0, &start_ok)?;
-        self.enter(Phase::AwaitTune { mechanism });
+        match put_login(self.out.tail(), login_limit(&self.server_properties), &start_ok)? {
+            None => self.enter(Phase::AwaitTune { login }),
+            Some(error) => self.end(Err(error)),
+        }
         Ok(())
     }
 
-    fn challenged(&mut self, mechanism: Mechanism, secure: &connection::Secure<'_>) -> Result<(), Fault> {
-        let Some(response) = mechanism.respond(&self.config.credentials, secure.challenge.0) else {
-            return Err(Fault::unexpected(format!("connection.secure for {}", mechanism.name()), 0));
-        };
-        put_method(self.out.tail(), 0, &connection::SecureOk { response: LongStr(&response) })?;
+    fn challenged(&mut self, secure: &connection::Secure<'_>) -> Result<(), Fault> {
+        let Phase::AwaitTune { login } = &mut self.phase else { return Ok(()) };
+        let response = login
+            .exchange
+            .respond(secure.challenge.0)
+            .map_err(|error| Fault { code: ReplyCode::ACCESS_REFUSED, error: login.error(&error) })?;
+        let secure_ok = connection::SecureOk { response: LongStr(&response) };
+        if let Some(error) = put_login(self.out.tail(), login_limit(&self.server_properties), &secure_ok)? {
+            self.end(Err(error));
+        }
         Ok(())
     }
 
@@ -197,6 +230,26 @@ impl Connection {
         };
         self.end(Err(Error::new(kind)));
     }
+}
+
+/// The largest frame that a broker takes before the tuning, in bytes: 4096 (0-9-1 §4.2.3), but for RabbitMQ since 4.1.
+fn login_limit(server: &FieldTable) -> usize {
+    let text = |key| server.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let mut version = text("version").split('.').map(|number| number.parse().unwrap_or(0));
+    let version: (u32, u32) = (version.next().unwrap_or(0), version.next().unwrap_or(0));
+    if text("product") == "RabbitMQ" && version >= (4, 1) { 8192 } else { FRAME_MIN_SIZE as usize }
+}
+
+/// Queues a method of the login, unless it is over the limit: a broker would only hang up.
+fn put_login<'a>(out: &mut Vec<u8>, limit: usize, method: &impl MethodCodec<'a>) -> Result<Option<Error>, EncodeError> {
+    let start = out.len();
+    put_method(out, 0, method)?;
+    let size = out.len() - start;
+    if size <= limit {
+        return Ok(None);
+    }
+    out.truncate(start);
+    Ok(Some(Error::new(ErrorKind::LoginTooLong { size, limit })))
 }
 
 /// What both sides can live with. 0 means no limit.

@@ -19,6 +19,7 @@
 //! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
 //! | `outbound` | bytes that wait to be written |
 //! | `timers` | heartbeats |
+//! | `secret` | renewing the secret |
 //! | `ending` | close, abort, failure, time-outs: everybody who waits is told |
 //! | `ids`, `event` | the words spoken with those above |
 
@@ -46,6 +47,7 @@ mod publish_batches;
 mod replies;
 mod requests;
 mod room;
+mod secret;
 mod settle;
 mod timers;
 mod waiters;
@@ -141,6 +143,8 @@ pub struct Connection {
     /// Those who wait for the end: closers, and watchers.
     closers: Vec<RequestId>,
     watchers: Vec<RequestId>,
+    /// Updates of the secret that are not answered, the oldest first.
+    secrets: VecDeque<RequestId>,
     tuning: Option<Tuning>,
     /// What the deframer enforces now.
     frame_max: u32,
@@ -208,6 +212,7 @@ impl Connection {
             opened,
             closers: Vec::new(),
             watchers: Vec::new(),
+            secrets: VecDeque::new(),
             tuning: None,
             frame_max: handshake::FRAME_MAX_BEFORE_TUNING,
             server_properties: FieldTable::new(),
@@ -376,6 +381,15 @@ impl Connection {
     #[inline]
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// How it has ended, if it has: `Ok` if this side closed it, otherwise the cause.
+    #[must_use]
+    pub fn result(&self) -> Option<Result<(), Error>> {
+        match &self.phase {
+            Phase::Closed(result) => Some(result.clone()),
+            _ => None,
+        }
     }
 
     /// The largest frame that the peer may send now, in bytes; 0 is no limit. For the deframer.

@@ -20,7 +20,7 @@
 //! | `connection_timeout` | milliseconds for connecting one socket, at least 1 |
 //! | `channel_max` | 0 to 65,535; 0 is no limit |
 //! | `frame_max` | bytes: 0 (no limit) or at least 4096 |
-//! | `auth_mechanism` | `plain`, `amqplain` or `external`, in whichever case; repeat it for several, the most wanted first |
+//! | `auth_mechanism` | `plain`, `amqplain`, `external`, `anonymous` or `rabbit-cr-demo`, in whichever case; repeat it for several, the most wanted first |
 //! | `name` | the connection's name |
 //! | `cacertfile`, `certfile`, `keyfile` | PEM files; `amqps` only |
 //! | `verify` | `verify_peer` or `verify_none`; `amqps` only |

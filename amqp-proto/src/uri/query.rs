@@ -107,6 +107,6 @@ fn set_tls(tls: &mut TlsOptions, name: &'static str, value: String) -> Option<()
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, UriError> {
-    let expected = "plain, amqplain or external";
+    let expected = "plain, amqplain, external, anonymous or rabbit-cr-demo";
     Mechanism::from_name(name).ok_or(UriError::InvalidParameter { name: "auth_mechanism", expected })
 }

@@ -133,7 +133,7 @@ pub enum EncodeError {
         limit: usize,
     },
     /// A floating-point number is infinite or no number. Brokers written in Erlang cannot represent it: RabbitMQ closes
-    /// the socket without a word.
+    /// the socket without a word. (It is not looked for in tables that were received and are sent on.)
     #[error("the value of {key:?} is a floating-point number that is infinite or none at all")]
     NotFinite {
         /// The key of the table's entry that it is, or stands in.

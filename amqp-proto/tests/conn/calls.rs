@@ -2,10 +2,10 @@
 
 use amqp_proto::conn::{ChannelId, Event, Reply, RequestId};
 use amqp_proto::error::{ErrorKind, ProtocolError};
-use amqp_proto::method::{Method, Properties, ReplyCode, access, basic, channel, exchange, queue, tx};
-use amqp_proto::wire::ShortStr;
+use amqp_proto::method::{Method, Properties, ReplyCode, access, basic, channel, connection, exchange, queue, tx};
+use amqp_proto::wire::{LongStr, ShortStr};
 
-use crate::peer::{Peer, consume, deliver, message, protocol, quiet, seconds, short, timed_out};
+use crate::peer::{Peer, TUNE, consume, deliver, message, protocol, quiet, seconds, short, timed_out};
 
 /// A `basic.get` that waits for its answer.
 fn get(peer: &mut Peer, channel: ChannelId, no_ack: bool) -> RequestId {
@@ -132,7 +132,7 @@ fn deadlines_fire_in_their_order_and_not_in_that_of_the_calls() {
 fn a_blocked_broker_is_named_in_the_time_out() {
     let mut peer = Peer::open();
     let channel = peer.channel();
-    peer.send(0, amqp_proto::method::connection::Blocked { reason: short("low on disk") });
+    peer.send(0, connection::Blocked { reason: short("low on disk") });
     let request = peer.declare(channel, "q");
     peer.advance(seconds(30));
     let error = peer.error(request);
@@ -224,7 +224,7 @@ fn a_get_that_timed_out_puts_its_message_back() {
 
 #[test]
 fn an_abandoned_get_puts_back_what_cannot_be_read_too() {
-    let mut peer = Peer::open_with(quiet().max_body_size(10), crate::peer::TUNE);
+    let mut peer = Peer::open_with(quiet().max_body_size(10), TUNE);
     let channel = peer.channel();
     let (before, after) = (get(&mut peer, channel, false), get(&mut peer, channel, false));
     peer.connection.abandon_request(before);
@@ -552,7 +552,7 @@ fn a_consumer_that_the_broker_cancelled_meanwhile_is_no_surprise_to_cancel_ok() 
 
 #[test]
 fn p41_a_method_over_the_frame_limit_is_refused_before_a_byte_is_queued() {
-    let tune = amqp_proto::method::connection::Tune { frame_max: 4096, ..crate::peer::TUNE };
+    let tune = connection::Tune { frame_max: 4096, ..TUNE };
     let mut peer = Peer::open_with(quiet(), tune);
     let channel = peer.channel();
     let text = "x".repeat(4096);
@@ -583,4 +583,33 @@ fn abandoned_requests_leave_nothing_behind() {
     }
     let debug = format!("{:?}", peer.connection);
     assert!(debug.len() < 20_000, "{} bytes", debug.len());
+}
+
+#[test]
+fn f17_update_secret_is_answered_in_turn_and_its_time_out_shifts_nothing() {
+    let mut peer = Peer::open();
+    let late = peer.connection.update_secret("first", "expires soon").unwrap();
+    peer.expect(0, connection::UpdateSecret { new_secret: LongStr(b"first"), reason: short("expires soon") });
+    peer.advance(seconds(30));
+    let reason = timed_out(&peer.error(late)).0;
+    assert!(reason.contains("connection.update-secret"), "{reason}");
+    let next = peer.connection.update_secret("second", &"r".repeat(300)).unwrap();
+    peer.expect(0, connection::UpdateSecret { new_secret: LongStr(b"second"), reason: short(&"r".repeat(255)) });
+    peer.send(0, connection::UpdateSecretOk {});
+    peer.expect_waiting(next);
+    peer.send(0, connection::UpdateSecretOk {});
+    assert!(matches!(peer.reply(next), Ok(Reply::Done)));
+
+    let last = peer.connection.update_secret("third", "").unwrap();
+    peer.close(530, "NOT_ALLOWED - refused");
+    assert_eq!(peer.error(last).reply_code(), Some(ReplyCode(530)));
+    assert!(peer.connection.update_secret("fourth", "").is_err());
+}
+
+#[test]
+fn a_secret_that_does_not_fit_into_a_frame_is_an_error_and_not_a_byte_leaves() {
+    let mut peer = Peer::open_with(quiet(), connection::Tune { frame_max: 4096, ..TUNE });
+    let error = peer.connection.update_secret(&"s".repeat(5000), "").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Encode(_)), "{error}");
+    peer.expect_nothing();
 }

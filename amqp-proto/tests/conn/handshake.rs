@@ -4,7 +4,7 @@ use amqp_proto::config::{Config, Heartbeat};
 use amqp_proto::conn::{Event, Reply, Tuning};
 use amqp_proto::error::{Error, ErrorKind, ProtocolError, TlsFailure};
 use amqp_proto::method::{Method, ReplyCode, connection};
-use amqp_proto::sasl::Mechanism;
+use amqp_proto::sasl::{Credentials, Mechanism, SaslError, SaslExchange, SaslMechanism};
 use amqp_proto::table;
 use amqp_proto::wire::{LongStr, TableRef};
 
@@ -307,12 +307,125 @@ fn without_a_common_mechanism_no_credentials_are_sent() {
     assert_eq!(*protocol(&error), ProtocolError::Mechanisms("AMQPLAIN PLAIN".to_owned()));
 }
 
+#[track_caller]
+fn sasl(error: &Error) -> (&str, &str) {
+    match error.kind() {
+        ErrorKind::Sasl { mechanism, reason } => (mechanism, reason),
+        kind => panic!("{kind:?}"),
+    }
+}
+
 #[test]
-fn a_challenge_that_the_mechanism_does_not_know_is_a_protocol_error() {
+fn a_challenge_that_the_mechanism_does_not_know_is_a_typed_error() {
     let mut peer = await_tune();
     peer.send(0, connection::Secure { challenge: LongStr(b"Please tell me your password") });
     let error = failed(&mut peer, &["0 connection.close"]);
-    assert!(matches!(protocol(&error), ProtocolError::Unexpected { what, channel: 0 } if what.contains("PLAIN")));
+    let (mechanism, reason) = sasl(&error);
+    assert_eq!(mechanism, "PLAIN");
+    assert!(reason.contains("challenge"), "{error}");
+    assert!(!error.is_retryable());
+}
+
+/// `connection.start` of a broker that offers these.
+fn start_with(peer: &mut Peer, mechanisms: &[u8], server_properties: TableRef<'_>) {
+    let start = connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties,
+        mechanisms: LongStr(mechanisms),
+        locales: LongStr(b"en_US"),
+    };
+    peer.send(0, start);
+}
+
+/// The mechanism and the response of start-ok.
+fn start_ok(peer: &mut Peer) -> (String, Vec<u8>) {
+    let sent = peer.sent();
+    let Method::Connection(connection::Method::StartOk(start_ok)) = sent[0].method() else { panic!("{sent:?}") };
+    (start_ok.mechanism.to_string(), start_ok.response.0.to_vec())
+}
+
+#[test]
+fn f16_rabbit_cr_demo_is_answered() {
+    let mut peer = Peer::new(quiet().credentials("alice", "s3cret").mechanism(Mechanism::RabbitCrDemo));
+    start_with(&mut peer, b"PLAIN RABBIT-CR-DEMO", TableRef::EMPTY);
+    assert_eq!(start_ok(&mut peer), ("RABBIT-CR-DEMO".to_owned(), b"alice".to_vec()));
+    assert!(!format!("{:?}", peer.connection).contains("s3cret"));
+    peer.send(0, connection::Secure { challenge: LongStr(b"Please tell me your password") });
+    peer.expect(0, connection::SecureOk { response: LongStr(b"My password is s3cret") });
+    peer.send(0, TUNE);
+    assert_eq!(peer.names(), ["0 connection.tune-ok", "0 connection.open"]);
+}
+
+/// Counts the rounds, and knows three.
+#[derive(Debug)]
+struct Rounds;
+
+struct Round(u8);
+
+impl SaslMechanism for Rounds {
+    fn name(&self) -> &'static str {
+        "X-ROUNDS"
+    }
+
+    fn start(&self, _: &Credentials) -> Box<dyn SaslExchange> {
+        Box::new(Round(0))
+    }
+}
+
+impl SaslExchange for Round {
+    fn initial_response(&mut self) -> Result<Vec<u8>, SaslError> {
+        Ok(Vec::new())
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Vec<u8>, SaslError> {
+        self.0 += 1;
+        if self.0 > 3 { Err(SaslError::new("that is enough")) } else { Ok([challenge, &[self.0]].concat()) }
+    }
+}
+
+#[test]
+fn f16_a_mechanism_of_ones_own_has_as_many_rounds_as_it_likes() {
+    let config = quiet().mechanisms([Mechanism::custom(Rounds), Mechanism::Plain]);
+    let mut peer = Peer::new(config.clone());
+    start_with(&mut peer, b"PLAIN x-rounds", TableRef::EMPTY);
+    assert_eq!(start_ok(&mut peer), ("X-ROUNDS".to_owned(), Vec::new()));
+    for round in 1..=3 {
+        peer.send(0, connection::Secure { challenge: LongStr(b"round ") });
+        peer.expect(0, connection::SecureOk { response: LongStr(&[b"round ", &[round][..]].concat()) });
+    }
+    peer.send(0, connection::Secure { challenge: LongStr(b"once more") });
+    let error = failed(&mut peer, &["0 connection.close"]);
+    assert_eq!(sasl(&error), ("X-ROUNDS", "that is enough"));
+
+    // Each connection begins anew; where it is not offered the next one is taken.
+    let mut peer = Peer::new(config);
+    start_with(&mut peer, b"PLAIN", TableRef::EMPTY);
+    assert_eq!(start_ok(&mut peer).0, "PLAIN");
+}
+
+#[test]
+fn f16_a_login_that_brokers_do_not_take_is_an_error_before_it_is_sent() {
+    let rabbitmq = |version: &str| table! { "product" => "RabbitMQ", "version" => version };
+    let none = table! {};
+    let cases = [(none, 4096), (rabbitmq("3.13.7"), 4096), (rabbitmq("4.0.9"), 4096), (rabbitmq("4.1.0"), 8192)];
+    for (server, expected) in cases {
+        let fits = |length: usize| {
+            let mut peer = Peer::new(quiet().credentials("guest", "x".repeat(length)));
+            start_with(&mut peer, b"PLAIN", server.as_ref());
+            if peer.connection.is_finished() {
+                Err(failed(&mut peer, &[]))
+            } else {
+                Ok(peer.sent()[0].payload.len() + 8)
+            }
+        };
+        let small = fits(0).unwrap();
+        assert_eq!(fits(expected - small).unwrap(), expected);
+        let error = fits(expected - small + 1).unwrap_err();
+        let ErrorKind::LoginTooLong { size, limit } = error.kind() else { panic!("{error}") };
+        assert_eq!((*size, *limit), (expected + 1, expected));
+        assert!(!error.to_string().contains("xxx"));
+    }
 }
 
 #[test]

@@ -104,8 +104,8 @@ impl Peer {
             deframer: Deframer::new(0),
             outbound: Outbound::new(),
             written: BytesMut::new(),
-            // Before tuning, brokers take this much.
-            server: Deframer::new(4096),
+            // Before tuning, RabbitMQ takes this much since 4.1.
+            server: Deframer::new(8192),
             frames: VecDeque::new(),
             watch: Watch::default(),
         };

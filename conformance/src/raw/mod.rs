@@ -26,6 +26,10 @@ pub mod id {
     pub const CONNECTION_START: MethodId = (10, 10);
     /// connection.start-ok
     pub const CONNECTION_START_OK: MethodId = (10, 11);
+    /// connection.secure
+    pub const CONNECTION_SECURE: MethodId = (10, 20);
+    /// connection.secure-ok
+    pub const CONNECTION_SECURE_OK: MethodId = (10, 21);
     /// connection.tune
     pub const CONNECTION_TUNE: MethodId = (10, 30);
     /// connection.tune-ok
@@ -42,6 +46,8 @@ pub mod id {
     pub const CONNECTION_BLOCKED: MethodId = (10, 60);
     /// connection.unblocked
     pub const CONNECTION_UNBLOCKED: MethodId = (10, 61);
+    /// connection.update-secret
+    pub const CONNECTION_UPDATE_SECRET: MethodId = (10, 70);
     /// channel.open
     pub const CHANNEL_OPEN: MethodId = (20, 10);
     /// channel.open-ok

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use amqp_api::{BatchConfirm, Binding, Delivery, Exchange, Handling, Queue};
 
-use super::{Ends, Walk, walk, walked};
+use super::{Ends, Hands, Walk, walk, walked};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,6 +31,9 @@ fn connection() -> Vec<Walk> {
         walk("Connection::closed", |scene| walked(scene.connection.closed()))
             .meanwhile(|hands| drop(hands.connection.close()))
             .ends(Ends::Connection),
+        walk("Connection::update_secret", |scene| walked(scene.connection.update_secret("secret", "why"))),
+        walk("Events::next", |scene| walked(scene.events.next())).meanwhile(Hands::alarm),
+        walk("Events::recv_timeout", |scene| walked(scene.events.recv_timeout(MINUTE))).meanwhile(Hands::alarm),
     ]
 }
 

@@ -4,7 +4,11 @@ use std::cell::RefCell;
 use std::mem::take;
 use std::rc::Rc;
 
-use amqp_api::{BatchConfirm, Channel, Config, Connection, Consumer, Content, Message, Outcome, Publisher, Returns};
+use amqp_api::proto::method::connection;
+use amqp_api::proto::wire::ShortStr;
+use amqp_api::{
+    BatchConfirm, Channel, Config, Connection, Consumer, Content, Events, Message, Outcome, Publisher, Returns,
+};
 
 use super::Ends;
 use crate::peer::Peer;
@@ -17,6 +21,7 @@ pub(super) struct Scene {
     pub(super) world: World,
     pub(super) wire: WireHandle,
     pub(super) connection: Connection,
+    pub(super) events: Events,
     /// In neither mode.
     pub(super) channel: Channel,
     /// Of `channel`.
@@ -59,6 +64,13 @@ impl Hands {
         self.wire.lock().peer.deliver_to(&self.consumer_tag, body.as_bytes());
     }
 
+    /// The broker is in alarm, and at once no more.
+    pub(super) fn alarm(&self) {
+        let reason = ShortStr::new("low on memory").unwrap();
+        self.wire.lock().peer.say(0, &connection::Blocked { reason });
+        self.wire.lock().peer.say(0, &connection::Unblocked {});
+    }
+
     /// A message comes back on the channel.
     pub(super) fn bring_back(&self, routing_key: &str) {
         self.told.borrow_mut().returned.push(routing_key.to_owned());
@@ -86,6 +98,7 @@ impl Scene {
         Self {
             world,
             wire,
+            events: connection.events(),
             connection,
             channel,
             returns,
