@@ -21,6 +21,7 @@ cases! {
     f32_confirms_and_transactions_on_one_channel_are_406,
     a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_code,
     c8_p13_a_hundred_parallel_declares_on_one_channel_succeed,
+    p11_every_caller_gets_its_own_reply_however_soon_it_comes,
     p13_replies_that_overtake_each_other_go_to_their_callers,
     p10_a_late_reply_is_not_given_to_the_next_caller,
     p12_a_dropped_call_shifts_no_reply,
@@ -215,6 +216,32 @@ async fn c8_p13_a_hundred_parallel_declares_on_one_channel_succeed(context: Cont
     let mine = context.name("queue_");
     let queues = context.node().list_queues()?;
     assert_eq!(queues.iter().filter(|queue| queue.name.starts_with(&mine)).count(), 100);
+    Ok(connection.close().await?)
+}
+
+async fn p11_every_caller_gets_its_own_reply_however_soon_it_comes(context: Context) -> Result {
+    const CALLERS: u32 = 8;
+    let connection = open(&context).await?;
+    let publisher = connection.publisher().await?;
+    let shared = connection.channel().await?;
+    let mut callers = Vec::new();
+    // Replies are told apart by the queue's name and by how many messages it has.
+    for number in 0..CALLERS {
+        let name = shared.queue_declare(Queue::exclusive(context.name(&format!("queue_{number}")))).await?.name;
+        for _ in 0..number {
+            publisher.publish("", &name, "counted").await?;
+        }
+        let (shared, own) = (shared.clone(), connection.channel().await?);
+        callers.push(spawn(async move {
+            for channel in [&shared, &own].into_iter().cycle().take(100) {
+                let declared = channel.queue_declare(Queue::exclusive(&name)).await.unwrap();
+                assert_eq!((declared.name.as_str(), declared.message_count), (name.as_str(), number));
+            }
+        }));
+    }
+    for caller in callers {
+        caller.await;
+    }
     Ok(connection.close().await?)
 }
 

@@ -3,10 +3,10 @@
 use conformance::peer::Peer;
 use conformance::raw::args::Args;
 use conformance::raw::{Frame, Tune, Wire, id};
-use conformance::{Context, cases, wait};
+use conformance::{Context, Options, cases, wait};
 
 use crate::facade::{Cancel, Consume, ErrorKind, Exchange, Message, Queue, ReplyCode, connect, spawn};
-use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open};
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open, version};
 
 cases! {
     a4_f37_cancel_leaves_later_messages_in_the_queue,
@@ -21,6 +21,7 @@ cases! {
     a15_a_consumer_without_acks_that_is_dropped_unread_does_not_stop_calls,
     a20_a_delivery_has_its_whole_envelope,
     f22_a_consumer_comes_and_goes_without_the_brokers_answer,
+    p37_the_brokers_ack_time_out_is_told_with_its_reason within 180,
     p32_a_consumer_goes_on_when_the_handle_of_its_channel_is_dropped,
 }
 
@@ -344,6 +345,47 @@ async fn f22_a_consumer_comes_and_goes_without_the_brokers_answer(context: Conte
     // An error closes the channel, and the consumer says so.
     let mut missing = channel.consume(Consume::new(context.name("missing")).nowait()).await?;
     assert_channel_closed(&missing.next().await.expect("the reason").unwrap_err(), 404);
+    Ok(connection.close().await?)
+}
+
+async fn p37_the_brokers_ack_time_out_is_told_with_its_reason(context: Context) -> Result {
+    // It looks every minute otherwise.
+    const TICKS: &str = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS";
+    let options = Options::new().config("consumer_timeout = 1000").env(TICKS, "-rabbit channel_tick_interval 500");
+    let node = context.private_node(options)?;
+    let connection = connect(named(&context, &node.uri())).await?;
+    let channel = connection.channel().await?;
+    let queue = channel.queue_declare(Queue::quorum(context.name("queue"))).await?.name;
+    let publisher = connection.publisher().await?;
+    for body in ["slow", "unread"] {
+        publisher.publish("", &queue, body).await?;
+    }
+    let mut consumer = channel.consume(Consume::new(&queue).prefetch(1)).await?;
+    let held = consumer.next().await.expect("a delivery")?;
+    let error = consumer.next().await.expect("the reason").unwrap_err();
+    assert!(consumer.next().await.is_none());
+    if version(&node) < (4, 3) {
+        assert_channel_closed(&error, 406);
+        assert!(error.to_string().contains("timed out"), "{error}");
+        // Whatever is done later says so too.
+        assert_channel_closed(&held.ack().unwrap_err(), 406);
+        assert_channel_closed(&channel.qos(1).await.unwrap_err(), 406);
+    } else {
+        // A quorum queue takes the message back and cancels the consumer; the channel goes on.
+        assert!(matches!(error.kind(), ErrorKind::ConsumerCancelled { .. }), "{error}");
+        held.ack()?;
+        channel.queue_declare(Queue::server_named()).await?;
+    }
+    // The message comes again, before or after the other.
+    let mut consumer = connection.channel().await?.consume(&queue).await?;
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let delivery = consumer.recv_timeout(SOON).await?.expect("a delivery")?;
+        bodies.push(String::from_utf8_lossy(&delivery.to_bytes()).into_owned());
+        delivery.ack()?;
+    }
+    bodies.sort();
+    assert_eq!(bodies, ["slow", "unread"]);
     Ok(connection.close().await?)
 }
 

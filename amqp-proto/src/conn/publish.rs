@@ -72,7 +72,7 @@ impl Connection {
     /// Queues a message.
     ///
     /// # Errors
-    /// [`ErrorKind::Full`] if there is no room: see [`wait_room`](Self::wait_room). Otherwise if the channel is closed or
+    /// [`Full`](crate::error::ErrorKind::Full) if there is no room: see [`wait_room`](Self::wait_room). Otherwise if the channel is closed or
     /// the properties do not fit into a frame. Then not a byte was queued.
     #[inline]
     pub fn publish(&mut self, id: ChannelId, publish: &Publish<'_>) -> Result<(), Error> {
