@@ -35,6 +35,9 @@ pub struct Consume<'a> {
     pub exclusive: bool,
     /// The broker does not answer: the consumer counts as started at once, and an error closes the channel later.
     pub nowait: bool,
+    /// Deliveries are handed out when their headers have come, and their bodies read while they come in, in chunks
+    /// ([`Delivery::streamed_body`](super::Delivery::streamed_body)); they may be of any size. Not those of 1 KiB or less.
+    pub streamed: bool,
     /// Further arguments: `x-priority`, `x-stream-offset` …
     pub arguments: TableRef<'a>,
 }
@@ -106,6 +109,7 @@ impl Connection {
             consumer.state = ConsumerState::Active;
             (consumer.started, consumer.awaits_ok) = (true, false);
         }
+        consumer.streamed = consume.streamed;
         let index = self.consumers.insert(consumer);
         // A slab of 2^32 slots does not fit into memory.
         let consumer = ConsumerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation };
@@ -253,6 +257,7 @@ impl Connection {
             consumer.cancels.push(request);
         }
         self.unbuffer(freed);
+        self.uncount_unread_bodies(id);
         if awaits_ok {
             return Ok(());
         }
@@ -272,6 +277,7 @@ impl Connection {
         let (channel, state) = (consumer.channel, consumer.state);
         let (unread, freed) = consumer.take_all();
         self.unbuffer(freed);
+        self.drop_unread_bodies(id);
         if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
             // Fails only where the channel or the connection is closed, and the consumer with it.
             let _ = self.send_cancel(channel, id, None);

@@ -31,6 +31,8 @@ pub(super) struct Consumer {
     pub(super) tag: Box<str>,
     pub(super) subscription: Box<Subscription>,
     pub(super) no_ack: bool,
+    /// Deliveries are handed out when their headers have come (`streamed`).
+    pub(super) streamed: bool,
     /// How many unsettled deliveries the broker sends, 0 for any number.
     pub(super) prefetch: u16,
     /// Nothing but this client's memory bounds what the broker sends.
@@ -157,6 +159,7 @@ impl Consumer {
             tag: subscription.name.clone(),
             subscription,
             no_ack,
+            streamed: false,
             prefetch,
             unbounded: no_ack || prefetch == 0,
             state: ConsumerState::Starting,
@@ -233,12 +236,18 @@ impl Consumer {
         freed
     }
 
-    /// Whether somebody will read what comes now. Not where reading does not pause any more and there is twice as much
-    /// as would have paused it.
+    /// Whether somebody will read what comes now. Not where reading does not pause any more, and there is twice as much
+    /// as would have paused it, or it may be very large and can be put back.
     #[inline]
     pub(super) fn takes_more(&self, closing: bool, limit: usize) -> bool {
-        let flooded = (closing || !self.counted) && self.bytes >= limit.saturating_mul(2);
+        let flooded =
+            (closing || !self.counted) && (self.bytes >= limit.saturating_mul(2) || (self.streamed && !self.no_ack));
         !self.released && self.state != ConsumerState::Ended && !flooded
+    }
+
+    /// Whether it is this consumer, and its deliveries are handed out when their headers have come.
+    pub(super) fn streams_to(&self, id: ConsumerId) -> bool {
+        self.streamed && self.generation == id.generation
     }
 
     #[inline]

@@ -25,6 +25,7 @@ impl Connection {
                 self.returned(id, code, assembly);
                 Ok(())
             }
+            Head::Streamed(_) => Ok(()),
         }
     }
 
@@ -153,7 +154,12 @@ impl Connection {
             Some((item, freed)) => {
                 self.unbuffer(freed);
                 match item {
-                    Item::Delivery(delivery) => Next::Delivery(delivery),
+                    Item::Delivery(delivery) => {
+                        if let Some(body) = delivery.streamed_body() {
+                            self.hand_out(body.id);
+                        }
+                        Next::Delivery(delivery)
+                    }
                     Item::Bad(error) => Next::Bad(error),
                 }
             }

@@ -164,6 +164,7 @@ impl Connection {
             self.answer(pending.request, Err(cause.clone()));
         }
         self.close_line(id, cause);
+        self.end_bodies_of(id, cause);
         self.end_consumers_of(id, cause, lost);
         self.event(Event::ChannelClosed(id));
     }
@@ -187,6 +188,7 @@ impl Connection {
             if !consumer.no_ack {
                 let freed = consumer.forget_deliveries();
                 self.unbuffer(freed);
+                self.drop_unread_bodies(id);
             }
             let ended_before = self.consumer_mut(id).is_some_and(|consumer| consumer.state == ConsumerState::Ended);
             self.end_consumer(id, (lost && !ended_before).then(|| cause.clone()));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::content::{Delivery, Returned};
-use super::ids::{BatchId, ChannelId, ConfirmId, ConsumerId, RequestId};
+use super::ids::{BatchId, BodyId, ChannelId, ConfirmId, ConsumerId, RequestId};
 use crate::error::Error;
 
 /// Something happened that somebody may be waiting for. Taken by [`poll_event`](super::Connection::poll_event).
@@ -22,6 +22,8 @@ pub enum Event {
     BatchConfirmed(BatchId),
     /// This consumer has a delivery, or has ended. Sent only if `next_delivery` answered `Pending` before.
     ConsumerReady(ConsumerId),
+    /// This body has more, or has ended. Sent only if `next_chunk` answered `Pending` before.
+    BodyReady(BodyId),
     /// A returned message waits on this channel, or the channel has ended. Sent only if `next_return` was tried before.
     Returned(ChannelId),
     /// The channel has ended; `channel_error` says why.

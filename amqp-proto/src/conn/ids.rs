@@ -78,6 +78,22 @@ impl ConsumerId {
     }
 }
 
+/// The body of a delivery that is read while it comes in. Its owner ends it by
+/// [`release_body`](super::Connection::release_body).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BodyId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl BodyId {
+    /// A small number, unique among the living bodies.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 /// The tag of one delivery: the broker's number together with the channel, and the epoch of the channel, in which it
 /// is valid. A tag of an earlier epoch is never sent: it would settle another message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

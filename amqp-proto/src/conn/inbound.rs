@@ -291,6 +291,16 @@ impl Connection {
         if channel.drops_returned_bodies && matches!(assembly.head, Head::Return { .. }) {
             max_body = 0;
         }
+        if let Head::Deliver { recipient, .. } = assembly.head
+            && header.body_size > INLINE_BODY as u64
+            && self.consumers.get(recipient.id.index()).is_some_and(|consumer| consumer.streams_to(recipient.id))
+        {
+            let id = channel.id;
+            return match assembly.header(&header, 0) {
+                Ok(_) => self.streamed_header(id, header.body_size),
+                misplaced => self.progressed(frame, misplaced),
+            };
+        }
         let progress = assembly.header(&header, max_body);
         self.progressed(frame, progress)
     }
@@ -304,6 +314,11 @@ impl Connection {
             return Err(Fault::unexpected("content body without a method", frame.channel));
         };
         let progress = assembly.body(frame.payload, block);
+        if let Head::Streamed(Some(body)) = assembly.head
+            && progress.is_ok()
+        {
+            self.streamed_chunk(body, frame.payload, block);
+        }
         self.progressed(frame, progress)
     }
 

@@ -8,6 +8,7 @@
 //! | `handshake` | protocol header to open-ok, tuning, and the other methods of channel 0 |
 //! | `content` | messages that come in: put together, held, read |
 //! | `deliver` | complete messages to the consumer, caller or publish that they are for |
+//! | `streamed` | deliveries that are handed out before their bodies are complete |
 //! | `replies` | replies to their requests; what becomes of a reply that nobody waits for |
 //! | `requests`, `consume` | what the application asks of a channel; of its consumers |
 //! | `prefetch`, `batch` | another prefetch for a running consumer; many deliveries at a time |
@@ -49,6 +50,7 @@ mod requests;
 mod room;
 mod secret;
 mod settle;
+mod streamed;
 mod timers;
 mod waiters;
 
@@ -62,15 +64,16 @@ use slab::Slab;
 pub use self::backlog::StreamedPublish;
 pub use self::batch::NextBatch;
 pub use self::consume::Consume;
-pub use self::content::{Body, BodyReader, Delivery, Returned};
+pub use self::content::{Body, BodyReader, Delivery, NextChunk, Returned, StreamedBody};
 pub use self::event::{BatchFailure, BatchOutcome, Event, Next, Outcome, Reply, Tuning, Unconfirmed};
-pub use self::ids::{BatchId, ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
+pub use self::ids::{BatchId, BodyId, ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;
 pub use self::publish::{Publish, PublishBody};
 
 use self::calls::Calls;
 use self::channel::Channels;
 use self::consumers::Consumer;
+use self::content::Inflow;
 use self::handshake::Phase;
 use self::publish_batches::Batches;
 use self::room::Room;
@@ -157,10 +160,12 @@ pub struct Connection {
     waiters: Waiters,
     batches: Batches,
     consumers: Slab<Consumer>,
+    /// Bodies that are read while they come in.
+    bodies: Slab<Inflow>,
     /// For the tags that are made here.
     next_consumer: u32,
     next_generation: u32,
-    /// Bytes in the queues of consumers that nothing else bounds.
+    /// Bytes in the queues of consumers that nothing else bounds, and of bodies that are read while they come in.
     buffered: usize,
 
     out: Outbound,
@@ -223,6 +228,7 @@ impl Connection {
             waiters: Waiters::default(),
             batches: Batches::default(),
             consumers: Slab::new(),
+            bodies: Slab::new(),
             next_consumer: 0,
             next_generation: 0,
             buffered: 0,
@@ -368,7 +374,8 @@ impl Connection {
         self.events.pop_front()
     }
 
-    /// Whether the socket should be read: not while consumers that nothing else bounds hold more than
+    /// Whether the socket should be read: not while bodies that are read while they come in, and
+    /// consumers that nothing else bounds, hold more than
     /// [`Limits::receive_buffer`](crate::config::Limits).
     #[must_use]
     #[inline]

@@ -291,6 +291,7 @@ impl Connection {
         if self.consumer_mut(id).is_some() {
             let freed = self.consumers.remove(id.index()).stop_counting();
             self.unbuffer(freed);
+            self.drop_unread_bodies(id);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::channel::{About, Channel, ChannelState, Mode, Pending};
 use super::replies::{CHANNEL_CLOSE_OK, GET_OK};
-use super::{ChannelId, Connection, Reply, RequestId};
+use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::reply_code::ReplyCode;
 use crate::method::{Method, MethodCodec, access, basic, channel, confirm, exchange, put_method, queue, tx};
@@ -107,6 +107,7 @@ impl Connection {
         let consumers = self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id);
         let freed = consumers.map(|(_, consumer)| consumer.stop_counting()).sum();
         self.unbuffer(freed);
+        self.end_bodies_of(id, &Error::new(ErrorKind::ChannelNotOpen));
         self.give_up_body(id);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.state = ChannelState::Closing;
@@ -200,12 +201,18 @@ impl Connection {
             channel.unsettled.invalidate();
         }
         let mut freed = 0;
-        for (_, consumer) in
+        let mut streamed = Vec::new();
+        for (index, consumer) in
             self.consumers.iter_mut().filter(|(_, consumer)| consumer.channel == id && !consumer.no_ack)
         {
             freed += consumer.forget_deliveries();
+            if consumer.streamed {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                streamed.push(ConsumerId { index, generation: consumer.generation });
+            }
         }
         self.unbuffer(freed);
+        streamed.into_iter().for_each(|consumer| self.drop_unread_bodies(consumer));
     }
 
     // ---- helpers -----------------------------------------------------------------------------------------------

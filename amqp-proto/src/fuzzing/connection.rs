@@ -10,8 +10,8 @@ use super::input::Input;
 use super::watch::Watch;
 use crate::config::{Config, Heartbeat};
 use crate::conn::{
-    BatchId, ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, Outbound, Publish,
-    PublishBody, Reply, RequestId, StreamedPublish,
+    BatchId, BodyId, ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, NextChunk,
+    Outbound, Publish, PublishBody, Reply, RequestId, StreamedPublish,
 };
 use crate::error::ErrorKind;
 use crate::method::{Method, Properties, ReplyCode, basic, channel, confirm, queue, tx};
@@ -96,6 +96,8 @@ struct World {
     confirms: Vec<(ConfirmId, ChannelId)>,
     batches: Vec<BatchId>,
     deliveries: Vec<DeliveryTag>,
+    /// Bodies that are read as they come, and how much of them was not read.
+    bodies: Vec<(BodyId, u64)>,
     /// Those that an event has named; none is named twice.
     resolved: HashSet<RequestId>,
     /// Those for room, which may be lost again before it is taken.
@@ -137,6 +139,7 @@ impl World {
             confirms: Vec::new(),
             batches: Vec::new(),
             deliveries: Vec::new(),
+            bodies: Vec::new(),
             resolved: HashSet::new(),
             rooms: HashSet::new(),
             large: Bytes::from(vec![7; 300 * 1024]),
@@ -212,6 +215,10 @@ impl World {
         // One message for each of four channels, and what has no content.
         let limit = PUBLISH_BUFFER + 5 * 320 * 1024;
         assert!(self.connection.outbound_len() < limit, "{} bytes wait", self.connection.outbound_len());
+        // A read, and what was read before and cut off there; and the word on a consumer's end costs something.
+        let limit = RECEIVE_BUFFER + 1500 + 2 * FRAME_MAX as usize + 1000;
+        let held = self.connection.buffered_bytes();
+        assert!(held < limit || !self.connection.is_open(), "{held} bytes are held");
         for consumer in &self.consumers {
             // Each counts for 160 bytes at least, and a read is of 1500 bytes.
             let buffered = self.connection.buffered_deliveries(*consumer);
@@ -225,7 +232,7 @@ impl World {
     /// The application does something.
     fn application(&mut self, input: &mut Input<'_>) {
         let channel = input.one_of(&self.channels);
-        match (input.below(19), channel) {
+        match (input.below(21), channel) {
             (0, _) | (_, None) => {
                 if let Ok((channel, request)) = self.connection.open_channel() {
                     self.channels.push(channel);
@@ -242,6 +249,7 @@ impl World {
                     consumer_tag: ShortStr::new(["", "a", "b"][input.below(3)]).unwrap(),
                     prefetch: [None, Some(0), Some(3)][input.below(3)],
                     no_ack: input.flag(),
+                    streamed: input.flag(),
                     ..Consume::default()
                 };
                 self.requests.extend(self.connection.consume(channel, &consume, None).ok());
@@ -265,6 +273,7 @@ impl World {
                     while let Next::Delivery(delivery) = self.connection.next_delivery(consumer) {
                         assert!(delivery.body().chunks().map(<[u8]>::len).sum::<usize>() <= 8000);
                         self.deliveries.push(delivery.delivery_tag());
+                        self.bodies.extend(delivery.streamed_body().map(|body| (body.id(), body.size())));
                     }
                 }
             }
@@ -305,6 +314,14 @@ impl World {
             (15, Some(channel)) => self.publish_streamed(input, channel),
             (16, Some(channel)) => self.write_body(input, channel),
             (17, Some(channel)) => self.publish_batch(input, channel),
+            (18 | 19, _) if !self.bodies.is_empty() => {
+                let at = input.below(self.bodies.len());
+                if input.byte() < 64 {
+                    self.connection.release_body(self.bodies.swap_remove(at).0);
+                } else {
+                    self.read_body(at);
+                }
+            }
             _ => self.collect(),
         }
     }
@@ -362,6 +379,23 @@ impl World {
                 assert_eq!(part.len(), size, "{error}");
                 let left = self.connection.missing_body(channel);
                 assert!(left == missing || !self.connection.is_open(), "{error}");
+            }
+        }
+    }
+
+    /// Reads what there is of a body; a body never ends short.
+    fn read_body(&mut self, at: usize) -> NextChunk {
+        let (body, missing) = &mut self.bodies[at];
+        loop {
+            match self.connection.next_chunk(*body) {
+                NextChunk::Chunk(chunk) => {
+                    assert!(!chunk.is_empty());
+                    *missing -= chunk.len() as u64;
+                }
+                last => {
+                    assert!(*missing == 0 || !matches!(last, NextChunk::End), "{missing} bytes are missing");
+                    return last;
+                }
             }
         }
     }
@@ -482,6 +516,11 @@ impl World {
         assert!(self.requests.is_empty(), "{:?} are never resolved", self.requests);
         assert!(self.confirms.is_empty(), "{:?} have no outcome", self.confirms);
         assert!(self.batches.is_empty(), "{:?} have no outcome", self.batches);
+        for at in 0..self.bodies.len() {
+            let last = self.read_body(at);
+            assert!(matches!(last, NextChunk::End | NextChunk::Failed(_)), "{last:?} after the end");
+            self.connection.release_body(self.bodies[at].0);
+        }
         let left = self.connection.outbound_len();
         for consumer in std::mem::take(&mut self.consumers) {
             while !matches!(self.connection.next_delivery(consumer), Next::Ended) {}
@@ -491,6 +530,7 @@ impl World {
             self.connection.release_channel(channel);
         }
         assert_eq!(self.connection.outbound_len(), left, "nothing is sent after the end");
+        assert_eq!(self.connection.buffered_bytes(), 0, "nothing is held for nobody");
     }
 }
 

@@ -13,6 +13,7 @@ mod watch;
 mod calls;
 mod closing;
 mod confirms;
+mod consume_streamed;
 mod consumers;
 mod handshake;
 mod heartbeat;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::Payload;
 use super::body::INLINE_BODY;
 use crate::conn::consumers::Recipient;
+use crate::conn::ids::BodyId;
 use crate::method::{ContentHeader, RawProperties, ReplyCode, basic};
 use crate::wire::{Block, ShortStr};
 
@@ -112,9 +113,21 @@ pub(in crate::conn) struct Incoming {
 /// What the method said of the message to come.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::conn) enum Head {
-    Deliver { recipient: Recipient, delivery_tag: u64, redelivered: bool },
-    Got { delivery_tag: u64, redelivered: bool, message_count: u32 },
-    Return { code: ReplyCode },
+    Deliver {
+        recipient: Recipient,
+        delivery_tag: u64,
+        redelivered: bool,
+    },
+    Got {
+        delivery_tag: u64,
+        redelivered: bool,
+        message_count: u32,
+    },
+    Return {
+        code: ReplyCode,
+    },
+    /// It was handed out when its header had come, or put back: what remains is to go through its body.
+    Streamed(Option<BodyId>),
 }
 
 /// A message under way.
@@ -187,6 +200,12 @@ impl Assembly {
         let exchange = span(first.end(), method.exchange);
         let routing_key = span(exchange.end(), method.routing_key);
         Self::start(Head::Return { code: method.reply_code }, [first, exchange, routing_key], args, ahead)
+    }
+
+    /// A body of this size that is no part of the message any more.
+    pub(in crate::conn) fn streamed(body: Option<BodyId>, size: u64) -> Self {
+        let assembly = Self::start(Head::Streamed(body), [Span::default(); 3], &[], 0);
+        Self { remaining: Some(size), oversized: Some(size), ..assembly }
     }
 
     #[inline]

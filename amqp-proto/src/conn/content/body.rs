@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::inflow::StreamedBody;
+
 /// A body of this many bytes or fewer is copied next to its envelope.
 pub(in crate::conn) const INLINE_BODY: usize = 1024;
 
@@ -18,12 +20,14 @@ pub(in crate::conn) enum Payload {
     One(Bytes),
     /// Several frames' worth.
     Many(Vec<Bytes>),
+    /// It is read while it comes in.
+    Streamed(StreamedBody),
 }
 
 impl Payload {
     pub(in crate::conn) fn len(&self) -> usize {
         match self {
-            Self::Inline => 0,
+            Self::Inline | Self::Streamed(_) => 0,
             Self::One(body) => body.len(),
             Self::Many(chunks) => chunks.iter().map(Bytes::len).sum(),
         }
@@ -31,7 +35,7 @@ impl Payload {
 
     pub(in crate::conn) fn push(&mut self, chunk: Bytes) {
         match self {
-            Self::Inline => *self = Self::One(chunk),
+            Self::Inline | Self::Streamed(_) => *self = Self::One(chunk),
             Self::One(first) => *self = Self::Many(vec![std::mem::take(first), chunk]),
             Self::Many(chunks) => chunks.push(chunk),
         }
@@ -52,7 +56,7 @@ pub struct Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn new(inline: &'a [u8], payload: &'a Payload) -> Self {
         match payload {
-            Payload::Inline => Self { inline, shared: &[] },
+            Payload::Inline | Payload::Streamed(_) => Self { inline, shared: &[] },
             Payload::One(body) => Self { inline: &[], shared: std::slice::from_ref(body) },
             Payload::Many(chunks) => Self { inline: &[], shared: chunks },
         }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Payload;
 use super::assembly::Envelope;
 use super::body::Body;
+use super::inflow::StreamedBody;
 use crate::conn::ids::DeliveryTag;
 use crate::method::reply_code::ReplyCode;
 use crate::method::{PropertiesRef, RawProperties};
@@ -72,6 +73,15 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The body, if it is read while it comes in; [`body`](Self::body) is empty then.
+    #[must_use]
+    pub fn streamed_body(&self) -> Option<StreamedBody> {
+        match self.payload {
+            Payload::Streamed(body) => Some(body),
+            _ => None,
+        }
+    }
+
     /// The tag by which it is settled.
     #[must_use]
     pub fn delivery_tag(&self) -> DeliveryTag {

@@ -8,8 +8,11 @@
 mod assembly;
 mod body;
 mod delivery;
+mod inflow;
 
 pub(super) use assembly::{Assembly, Envelope, Head, Incoming, Misplaced, Progress};
 pub use body::{Body, BodyReader};
 pub(super) use body::{INLINE_BODY, Payload};
 pub use delivery::{Delivery, Returned};
+pub(super) use inflow::Inflow;
+pub use inflow::{NextChunk, StreamedBody};
