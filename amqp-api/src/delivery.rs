@@ -48,7 +48,7 @@ impl Delivery {
     pub(crate) fn new(received: conn::Delivery, shared: &Arc<Shared>) -> Self {
         let content = Content::new(received, shared.max_body);
         let (tag, open) = (content.delivery_tag(), content.needs_settling());
-        Self { content, acker: Acker { shared: Arc::clone(shared), tag, open, lent: false } }
+        Self { content, acker: Acker::new(tag, open, shared) }
     }
 
     /// The broker may forget it: it has been dealt with.
@@ -190,6 +190,12 @@ pub struct Acker {
 }
 
 impl Acker {
+    /// `open`: there is something to be settled.
+    #[inline]
+    pub(crate) fn new(tag: DeliveryTag, open: bool, shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), tag, open, lent: false }
+    }
+
     /// See [`Delivery::ack`].
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `connection`, `channel`, `consumer`, `publisher` | the handles |
 //! | `subscription` | deliveries that go to a handler |
-//! | `body_writer` | a message that is too large for memory, on its way out |
+//! | `body_writer`, `streamed` | messages that are too large for memory: on their way out, and in |
 //! | `connect`, `resolver`, `credentials` | what a connection is made with |
 //! | `events` | what happens to a connection as a whole |
 //! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
@@ -43,6 +43,7 @@ mod options;
 mod publisher;
 mod resolver;
 mod shared;
+mod streamed;
 mod subscription;
 mod wakers;
 
@@ -85,6 +86,7 @@ pub use self::options::{
 };
 pub use self::publisher::Publisher;
 pub use self::resolver::Resolve;
+pub use self::streamed::{BodyStream, StreamedConsumer, StreamedDelivery};
 pub use self::subscription::{Handled, IntoSettlement, Settlement, Subscription};
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -54,6 +54,7 @@ pub(crate) struct State {
     pub(crate) confirms: Wakers,
     pub(crate) batches: Wakers,
     pub(crate) consumers: Wakers,
+    pub(crate) bodies: Wakers,
     pub(crate) returns: StreamWakers,
     pub(crate) listeners: Listeners,
     /// What listeners are to be told when the visit ends.
@@ -87,6 +88,7 @@ impl Shared {
             confirms: Wakers::default(),
             batches: Wakers::default(),
             consumers: Wakers::default(),
+            bodies: Wakers::default(),
             returns: StreamWakers::default(),
             listeners: Listeners::default(),
             told: Vec::new(),
@@ -151,6 +153,7 @@ impl State {
             Event::Confirmed(id) => wakes.ready(self.confirms.take(id.index())),
             Event::BatchConfirmed(id) => wakes.ready(self.batches.take(id.index())),
             Event::ConsumerReady(id) => wakes.ready(self.consumers.take(id.index())),
+            Event::BodyReady(id) => wakes.ready(self.bodies.take(id.index())),
             Event::Returned(id) => {
                 self.returns.take_all(id.index()).for_each(|waker| wakes.ready(Some(waker)));
             }

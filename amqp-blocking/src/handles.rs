@@ -2,17 +2,16 @@
 //! `methods.rs`; below it stands what is more than a forwarder.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use amqp_api::{
-    Batch, BatchOutcome, Binding, Cancel, ConnectionEvent, Consume, Content, Delivery, Elapsed, Error, ErrorKind,
-    Exchange, ExchangeDelete, FieldTable, Get, Handled, Handling, IntoSettlement, Message, Outcome, Qos, Queue,
-    QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
+    Acker, Batch, BatchOutcome, Binding, Cancel, ConnectionEvent, Consume, Content, Delivery, DeliveryTag, Elapsed,
+    Error, Exchange, ExchangeDelete, FieldTable, Get, Handled, Handling, IntoSettlement, Message, Outcome,
+    PropertiesRef, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
 use crate::park::block_on;
 use crate::threads::Lifeline;
@@ -36,6 +35,12 @@ trait Keep<T> {
 impl<T> Keep<T> for Arc<Lifeline> {
     fn keep(_: &T, lifeline: &Arc<Lifeline>) -> Self {
         Arc::clone(lifeline)
+    }
+}
+
+impl Keep<amqp_api::StreamedConsumer> for Channel {
+    fn keep(inner: &amqp_api::StreamedConsumer, lifeline: &Arc<Lifeline>) -> Self {
+        Self::wrap(inner.channel().clone(), lifeline)
     }
 }
 
@@ -229,36 +234,59 @@ impl Iterator for Consumer {
     }
 }
 
-/// The parts of a body. What `write` reports as an error of its own kind is the [`Error`] behind it; nothing is to be
-/// flushed.
-impl io::Write for BodyWriter {
-    /// Takes all of `part`, or fails: with `WriteZero` if it is longer than what is missing.
-    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
-        let mut rest = part;
-        match BodyWriter::write(self, &mut rest) {
-            Ok(()) => Ok(part.len()),
-            // What was taken comes first; the error comes again.
-            Err(_) if rest.len() < part.len() => Ok(part.len() - rest.len()),
-            Err(error) => Err(into_io(error)),
-        }
+impl StreamedConsumer {
+    /// Its channel.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.keep
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// The next delivery, if its header has come; `None` too when there will be none.
+    ///
+    /// # Errors
+    ///
+    /// Those of a [`Consumer`].
+    pub fn try_next(&mut self) -> Option<Result<StreamedDelivery, Error>> {
+        self.inner.try_next().map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing }))
+    }
+
+    /// The next delivery, as [`next`](Iterator::next), if its header comes in time; a time of zero asks for what is there.
+    /// Nothing is lost by a time-out.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if there was none in time.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<StreamedDelivery, Error>>, Elapsed> {
+        let next = block_on(self.inner.recv_timeout(timeout))?;
+        Ok(next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing })))
     }
 }
 
-/// An error as one of the standard library's traits; the error itself is inside.
-fn into_io(error: Error) -> io::Error {
-    let kind = match error.kind() {
-        ErrorKind::BodySize { .. } => io::ErrorKind::WriteZero,
-        ErrorKind::Timeout { .. } => io::ErrorKind::TimedOut,
-        ErrorKind::ConnectionLost { kind, .. } => *kind,
-        ErrorKind::ChannelNotOpen | ErrorKind::ConnectionNotOpen => io::ErrorKind::NotConnected,
-        ErrorKind::ChannelClosed(_) | ErrorKind::ConnectionClosed(_) => io::ErrorKind::ConnectionAborted,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
+impl Iterator for StreamedConsumer {
+    type Item = Result<StreamedDelivery, Error>;
+
+    /// The next delivery, when its header has come; `None` when there will be none. It has no deadline.
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = block_on(self.inner.next());
+        next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing }))
+    }
+}
+
+impl StreamedDelivery {
+    /// Its body, and what settles it: each may go its own way.
+    pub fn into_parts(self) -> (BodyStream, Acker) {
+        let (inner, acker) = self.inner.into_parts();
+        (BodyStream { inner, keep: Nothing }, acker)
+    }
+}
+
+impl Iterator for BodyStream {
+    type Item = Result<Bytes, Error>;
+
+    /// The next bytes, at least one, when they have come; `None` at the end.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.chunk()
+    }
 }
 
 impl Iterator for Returns {

@@ -67,6 +67,7 @@
 //! Files are read when a connection is made. [`ConnectOptions`] take another provider of cryptography, or a whole
 //! configuration of rustls. Verification is left out by [`Config::dangerous_allow_unverified`] only.
 
+mod bodies;
 mod handles;
 mod io;
 mod park;
@@ -100,7 +101,8 @@ use amqp_api::driver;
 
 use self::handles::Wrap;
 pub use self::handles::{
-    BatchConfirm, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Publisher, Returns, Subscription,
+    BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Publisher, Returns,
+    StreamedConsumer, StreamedDelivery, Subscription,
 };
 use self::park::block_on;
 use self::reactor::Reactor;

@@ -248,6 +248,10 @@ handles! {
         /// exclusive consumer. A tag that is in use on this channel is refused on this side, and so is a stream without
         /// acks or prefetch, where its arguments show that it is one.
         [wait wrap] fn consume(&self, consume: impl Into<Consume>) -> Result<Consumer, Error>;
+        /// Starts a consumer whose deliveries are handed out as soon as their headers have come, and whose bodies are read
+        /// while they come in: for messages that are too large to be held in memory. It fails as
+        /// [`consume`](Self::consume) does.
+        [wait wrap] fn consume_streamed(&self, consume: impl Into<Consume>) -> Result<StreamedConsumer, Error>;
         /// Cancels a consumer of this channel by its tag: [`Consumer::cancel`] does it by its handle. An unknown tag is
         /// no error, at RabbitMQ.
         [wait] fn cancel(&self, cancel: impl Into<Cancel>) -> Result<(), Error>;
@@ -575,6 +579,106 @@ handles! {
         /// Cancels it and wants no answer: the iterator ends at once, after what has been received. What is still on its
         /// way is put back, or, without acks, lost.
         [] fn cancel_nowait(&self) -> Result<(), Error>;
+    }
+
+    /// A consumer of large messages: an iterator over [`StreamedDelivery`], from [`Channel::consume_streamed`].
+    ///
+    /// What has come of bodies and was not read is bounded by [`Limits::receive_buffer`](crate::Limits), by default 4 MiB:
+    /// beyond that, reading from the socket pauses. Heartbeats go on, but everything else that comes on the connection
+    /// waits as well, replies to calls included; so use a connection of its own, and read or drop each delivery before
+    /// waiting for anything else. [`Limits::max_body`](crate::Limits) does not hold for these bodies. The broker sends the
+    /// bodies of a channel one after the other: the next delivery comes when the body of the one before it has come, and
+    /// may be read while that one is still being dealt with.
+    ///
+    /// It gives errors and ends as [`Consumer`] does. It keeps its channel, and by that the connection, open. Dropping it
+    /// cancels it, and what it had received and not given out goes back to the queue.
+    ///
+    /// ```no_run
+    /// # fn example(channel: amqp_blocking::Channel) -> Result<(), Box<dyn std::error::Error>> {
+    /// use amqp_blocking::Consume;
+    ///
+    /// for film in channel.consume_streamed(Consume::new("films").prefetch(2))? {
+    ///     let mut film = film?;
+    ///     let mut file = std::fs::File::create(film.routing_key())?;
+    ///     std::io::copy(&mut film, &mut file)?;
+    ///     film.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a consumer that is dropped is cancelled"]
+    StreamedConsumer, kept by Channel {
+        /// Its tag, unique on its channel.
+        #[must_use]
+        [] fn tag(&self) -> &str;
+        /// Cancels it: the broker delivers nothing more. What has come in full is still given out; a delivery that is
+        /// coming in goes back to the queue, unless it was given out. The answer comes behind a body that is being read,
+        /// so read that or drop it before. One that has ended already is cancelled.
+        [wait] fn cancel(&self) -> Result<(), Error>;
+    }
+
+    /// A message whose body is read while it comes in, from a [`StreamedConsumer`]: by [`chunk`](Self::chunk), or as from
+    /// any [`Read`](std::io::Read).
+    ///
+    /// If the channel or the connection ends before all of it has come, the cause comes as an error: a body that ends
+    /// without one is whole.
+    ///
+    /// It is settled as a [`Delivery`] is, and best after the last chunk: it goes back to its queue if it is dropped
+    /// unsettled, and the rest of its body is thrown away as it comes. Settling it before that is allowed.
+    ///
+    /// It does not keep the connection open.
+    StreamedDelivery, kept by Nothing {
+        /// The next bytes of its body, at least one, when they have come; `None` at its end. It has no deadline: the
+        /// connection's heartbeats tell whether the broker lives.
+        [wait] fn chunk(&mut self) -> Option<Result<Bytes, Error>>;
+        /// Reads the next bytes of its body into `buffer`, as many as there are and fit, and says how many; 0 at its end.
+        [wait] fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+        /// The size of its body in bytes, as its header announced it.
+        #[must_use]
+        [] fn body_size(&self) -> u64;
+        /// How many bytes of its body were not read.
+        #[must_use]
+        [] fn unread(&self) -> u64;
+        /// The broker may forget it: it has been dealt with. What was not read of its body is thrown away.
+        [] fn ack(self) -> Result<(), Error>;
+        /// Refuses it. `requeue` puts it back, near its old place; otherwise it is dead-lettered or dropped. What was not
+        /// read of its body is thrown away.
+        [] fn nack(self, requeue: bool) -> Result<(), Error>;
+        /// Refuses it by `basic.reject`, which every AMQP 0-9-1 broker has; the same as [`nack`](Self::nack) otherwise.
+        [] fn reject(self, requeue: bool) -> Result<(), Error>;
+        /// Its tag: a number on its channel.
+        #[must_use]
+        [] fn delivery_tag(&self) -> DeliveryTag;
+        /// The tag of the consumer it came to.
+        #[must_use]
+        [] fn consumer_tag(&self) -> &str;
+        /// The exchange it was published to; empty for the default one.
+        #[must_use]
+        [] fn exchange(&self) -> &str;
+        /// The routing key it was published with.
+        #[must_use]
+        [] fn routing_key(&self) -> &str;
+        /// Whether it may have been delivered before.
+        #[must_use]
+        [] fn redelivered(&self) -> bool;
+        /// Its properties, decoded now. If they are malformed it can still be settled.
+        [] fn properties(&self) -> Result<PropertiesRef<'_>, Error>;
+    }
+
+    /// The body of a [`StreamedDelivery`], by itself: an iterator over its chunks, and a [`Read`](std::io::Read). Dropped,
+    /// the rest is thrown away as it comes.
+    #[must_use = "the rest of a body is thrown away when its stream is dropped"]
+    BodyStream, kept by Nothing {
+        /// See [`StreamedDelivery::chunk`].
+        [wait] fn chunk(&mut self) -> Option<Result<Bytes, Error>>;
+        /// See [`StreamedDelivery::read`].
+        [wait] fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+        /// The size of the body in bytes, as the header announced it.
+        #[must_use]
+        [] fn size(&self) -> u64;
+        /// How many bytes were not read.
+        #[must_use]
+        [] fn unread(&self) -> u64;
     }
 
     /// A consumer whose deliveries go to a handler, from [`Channel::consume_with`].

@@ -46,6 +46,7 @@ mod reply;
 mod scope;
 mod settle;
 mod smoke;
+mod streamed_in;
 mod streamed_out;
 mod streams;
 mod support;
@@ -84,6 +85,7 @@ pub(crate) fn cases() -> Vec<Case> {
         scope::cases(),
         settle::cases(),
         smoke::cases(),
+        streamed_in::cases(),
         streamed_out::cases(),
         streams::cases(),
         tls::cases(),

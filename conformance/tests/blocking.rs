@@ -20,7 +20,7 @@ mod facade {
     use std::time::{Duration, Instant};
 
     pub(crate) use amqp_blocking::*;
-    use bytes::Buf;
+    use bytes::{Buf, Bytes};
 
     pub(crate) fn connect(options: impl IntoConnectOptions) -> Ready<Result<Connection, Error>> {
         ready(amqp_blocking::connect(options).map(Connection::wrap))
@@ -142,6 +142,19 @@ mod facade {
 
         pub(crate) fn next(&mut self) -> Ready<Option<Result<Delivery, Error>>> {
             ready(self.0.next())
+        }
+    }
+
+    impl StreamedConsumer {
+        pub(crate) fn next(&mut self) -> Ready<Option<Result<StreamedDelivery, Error>>> {
+            ready(self.0.next().map(|delivery| delivery.map(StreamedDelivery)))
+        }
+    }
+
+    impl StreamedDelivery {
+        pub(crate) fn into_parts(self) -> (BodyStream, Acker) {
+            let (body, acker) = self.0.into_parts();
+            (BodyStream(body), acker)
         }
     }
 

@@ -107,7 +107,7 @@ impl Channel {
     }
 
     /// Queues a request that is answered by something that `finish` understands.
-    fn start<T>(
+    pub(crate) fn start<T>(
         &self,
         finish: fn(Reply, Keep) -> Result<T, Error>,
         request: impl FnOnce(&mut conn::Connection, ChannelId) -> Result<RequestId, Error>,

@@ -1,6 +1,6 @@
 //! Messages in: consumers, single messages, and settlement by tag.
 
-use amqp_proto::conn::{self, DeliveryTag, Reply};
+use amqp_proto::conn::{DeliveryTag, Reply};
 use amqp_proto::error::Error;
 use amqp_proto::method::basic;
 use amqp_proto::wire::ShortStr;
@@ -40,19 +40,7 @@ impl Channel {
             }
         }
         let consume = consume.into();
-        let fields = || -> Result<_, Error> {
-            Ok(conn::Consume {
-                queue: ShortStr::named("queue", &consume.queue)?,
-                consumer_tag: ShortStr::named("consumer tag", &consume.tag)?,
-                prefetch: consume.prefetch,
-                no_local: consume.no_local,
-                no_ack: consume.no_ack,
-                exclusive: consume.exclusive,
-                nowait: consume.nowait,
-                arguments: consume.arguments.get()?,
-            })
-        };
-        let fields = fields().map_err(|error| error.during("basic.consume"));
+        let fields = consume.fields(false);
         self.start(finish, |conn, id| conn.consume(id, &fields?, None))
     }
 

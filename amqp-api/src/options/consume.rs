@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use amqp_proto::wire::FieldValue;
+use amqp_proto::conn;
+use amqp_proto::error::Error;
+use amqp_proto::wire::{FieldValue, ShortStr};
 
 use super::arguments::{Arguments, number, seconds};
 
@@ -16,14 +18,14 @@ use super::arguments::{Arguments, number, seconds};
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Consume {
-    pub(crate) queue: String,
-    pub(crate) tag: String,
-    pub(crate) prefetch: Option<u16>,
-    pub(crate) no_local: bool,
-    pub(crate) no_ack: bool,
-    pub(crate) exclusive: bool,
-    pub(crate) nowait: bool,
-    pub(crate) arguments: Arguments,
+    queue: String,
+    tag: String,
+    prefetch: Option<u16>,
+    no_local: bool,
+    no_ack: bool,
+    exclusive: bool,
+    nowait: bool,
+    pub(super) arguments: Arguments,
     stream_filters: Vec<FieldValue>,
 }
 
@@ -81,6 +83,24 @@ impl Consume {
     /// that of [`Config::prefetch`](crate::Config), by default 100.
     pub fn new(queue: impl Into<String>) -> Self {
         Self { queue: queue.into(), ..Self::default() }
+    }
+
+    /// What the core takes. `streamed`: bodies are read while they come in.
+    pub(crate) fn fields(&self, streamed: bool) -> Result<conn::Consume<'_>, Error> {
+        let fields = || -> Result<_, Error> {
+            Ok(conn::Consume {
+                queue: ShortStr::named("queue", &self.queue)?,
+                consumer_tag: ShortStr::named("consumer tag", &self.tag)?,
+                prefetch: self.prefetch,
+                no_local: self.no_local,
+                no_ack: self.no_ack,
+                exclusive: self.exclusive,
+                nowait: self.nowait,
+                streamed,
+                arguments: self.arguments.get()?,
+            })
+        };
+        fields().map_err(|error| error.during("basic.consume"))
     }
 
     /// The consumer's tag, at most 255 bytes and unique on its channel.

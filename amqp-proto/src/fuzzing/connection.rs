@@ -273,7 +273,10 @@ impl World {
                     while let Next::Delivery(delivery) = self.connection.next_delivery(consumer) {
                         assert!(delivery.body().chunks().map(<[u8]>::len).sum::<usize>() <= 8000);
                         self.deliveries.push(delivery.delivery_tag());
-                        self.bodies.extend(delivery.streamed_body().map(|body| (body.id(), body.size())));
+                        if let Some(body) = delivery.streamed_body() {
+                            self.bodies.push((body.id(), body.size()));
+                            self.read_body(self.bodies.len() - 1);
+                        }
                     }
                 }
             }

@@ -418,8 +418,7 @@ fn c7_bodies_on_two_channels_come_in_side_by_side() {
     let two = peer.consumer(channel, &streamed("c"));
     let bodies = [body(20_000), body(20_000).into_iter().rev().collect()];
     let mut parts = [1, 2].map(|channel: u16| {
-        let bytes = message(channel, deliver("c", 1), &Properties::new(), &bodies[usize::from(channel) - 1], 1000);
-        bytes
+        message(channel, deliver("c", 1), &Properties::new(), &bodies[usize::from(channel) - 1], 1000)
     });
     // Method and header of each, then a body frame of each in turn.
     let start = head("c", 1, 20_000).len();

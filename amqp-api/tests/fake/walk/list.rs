@@ -11,11 +11,14 @@ use super::{Ends, Hands, Walk, walk, walked};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// A body in parts.
+const LARGE: u64 = 40_000;
+
 /// A batch.
 const MESSAGES: [(&str, &str, &str); 2] = [("", "q", "one"), ("", "q", "two")];
 
 pub(super) fn walks() -> Vec<Walk> {
-    [connection(), channel(), topology(), receiving(), publishing()].into_iter().flatten().collect()
+    [connection(), channel(), topology(), receiving(), publishing(), streamed()].into_iter().flatten().collect()
 }
 
 fn connection() -> Vec<Walk> {
@@ -132,5 +135,42 @@ fn publishing() -> Vec<Walk> {
         walk("Confirm::outcome", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().outcome())),
         walk("Confirm::wait", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap().wait())),
         walk("Confirm::await", |scene| walked(scene.publisher.try_send("", "q", "walked").unwrap())),
+    ]
+}
+
+fn streamed() -> Vec<Walk> {
+    vec![
+        walk("Connection::publish_streamed", |scene| walked(scene.connection.publish_streamed("", "q", "", LARGE))),
+        walk("BodyWriter::write", |scene| walked(async { scene.write_body(LARGE - 1).await.map(drop) })),
+        walk("BodyWriter::write", |scene| walked(async { scene.write_body(LARGE - 1).await.map(drop) })).without_room(),
+        walk("BodyWriter::finish", |scene| walked(async { scene.write_body(LARGE).await?.finish().await })),
+        walk("Channel::consume_streamed", |scene| walked(scene.channel.consume_streamed("q"))),
+        walk("StreamedConsumer::next", |scene| walked(async { scene.consume_streamed().await.next().await })),
+        walk("StreamedConsumer::recv_timeout", |scene| {
+            walked(async { scene.consume_streamed().await.recv_timeout(MINUTE).await })
+        }),
+        // The consumer of the one that was dropped is cancelled as well, and that is answered in between.
+        walk("StreamedConsumer::cancel", |scene| walked(async { scene.consume_streamed().await.cancel().await }))
+            .once(),
+        walk("StreamedDelivery::chunk", |scene| {
+            walked(async { scene.consume_streamed().await.next().await.unwrap().unwrap().chunk().await })
+        }),
+        walk("StreamedDelivery::read", |scene| {
+            walked(async { scene.consume_streamed().await.next().await.unwrap().unwrap().read(&mut [0; 9]).await })
+        }),
+        walk("BodyStream::chunk", |scene| {
+            walked(async {
+                let (mut body, acker) = scene.consume_streamed().await.next().await.unwrap().unwrap().into_parts();
+                acker.ack().unwrap();
+                body.chunk().await
+            })
+        }),
+        walk("BodyStream::read", |scene| {
+            walked(async {
+                let (mut body, acker) = scene.consume_streamed().await.next().await.unwrap().unwrap().into_parts();
+                acker.ack().unwrap();
+                body.read(&mut [0; 9]).await
+            })
+        }),
     ]
 }

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use amqp_api::proto::method::connection;
 use amqp_api::proto::wire::ShortStr;
 use amqp_api::{
-    BatchConfirm, Channel, Config, Connection, Consumer, Content, Events, Message, Outcome, Publisher, Returns,
+    BatchConfirm, BodyWriter, Channel, Config, Connection, Consumer, Content, Error, Events, Message, Outcome,
+    Publisher, Returns, StreamedConsumer,
 };
 
 use super::Ends;
@@ -132,6 +133,20 @@ impl Scene {
     /// Publishes a batch and waits for its confirm in this way.
     pub(super) async fn send_batch<F: Future>(&self, wait: impl FnOnce(BatchConfirm) -> F) -> F::Output {
         wait(self.publisher.send_batch([("", "q", "one"), ("", "q", "two")]).await.unwrap()).await
+    }
+
+    /// Writes so much of a body in parts.
+    pub(super) async fn write_body(&self, bytes: u64) -> Result<BodyWriter, Error> {
+        let mut writer = self.connection.publish_streamed("", "q", "", 40_000).await?;
+        writer.write(&vec![7; usize::try_from(bytes).unwrap()][..]).await?;
+        Ok(writer)
+    }
+
+    /// A consumer that has a large delivery on its way.
+    pub(super) async fn consume_streamed(&self) -> StreamedConsumer {
+        let consumer = self.channel.consume_streamed("q").await.unwrap();
+        self.wire.lock().peer.deliver_to(consumer.tag(), &[7; 40_000]);
+        consumer
     }
 
     /// Publishes until there is no room. The peer does not read until it is told to.
