@@ -24,15 +24,6 @@ impl Emulate {
         }
     }
 
-    /// The SASL mechanisms it offers, in its order.
-    pub(crate) const fn mechanisms(self) -> &'static str {
-        match self {
-            Self::V3_10 => "PLAIN AMQPLAIN",
-            Self::V4_0 => "ANONYMOUS AMQPLAIN PLAIN",
-            Self::V4_3 => "AMQPLAIN ANONYMOUS PLAIN",
-        }
-    }
-
     /// The protocol header that it answers to one that is not AMQP 0-9.
     pub(crate) const fn answer_to_strangers(self) -> [u8; 8] {
         match self {

@@ -49,6 +49,7 @@
 mod core;
 mod emulate;
 mod limits;
+mod mechanism;
 mod server;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -63,4 +64,5 @@ pub use crate::core::listing::{
 pub use crate::core::{Core, NotThere, On, Reaction, Rule, Seen, SessionId};
 pub use emulate::Emulate;
 pub use limits::Limits;
+pub use mechanism::Mechanism;
 pub use server::{Broker, Builder};

@@ -27,7 +27,7 @@ cases! {
     f26_many_go_through_a_small_window_in_their_order,
     n14_outcomes_can_be_collected_when_all_handles_are_gone,
     n14_what_was_published_arrives_although_nobody_waits_for_it,
-    p9_a_publish_fails_in_time_when_the_broker_goes_and_a_new_connection_works_when_it_is_back,
+    p9_a_publish_fails_in_time_when_the_broker_goes_and_a_new_connection_works_when_it_is_back needs "a restart",
 }
 
 /// A publisher, and an exclusive queue with the channel that declared it.

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use amqp_proto::wire::Block;
 use bytes::BytesMut;
 
-use crate::{Emulate, Limits};
+use crate::{Emulate, Limits, Mechanism};
 use access::Users;
 use alarm::Alarms;
 use faults::Faults;
@@ -77,6 +77,7 @@ pub struct Core {
     unix_start: Duration,
     now: Micros,
     random: Random,
+    mechanisms: Vec<Mechanism>,
     users: Users,
     vhosts: BTreeMap<Name, Vhost>,
     queues: BTreeMap<QueueId, Queue>,
@@ -109,6 +110,7 @@ impl Core {
             unix_start: unix_time,
             now: 0,
             random: Random(seed),
+            mechanisms: Mechanism::of(version).to_vec(),
             users: Users::default(),
             vhosts: BTreeMap::new(),
             queues: BTreeMap::new(),

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::session::Phase;
 use super::vhost::Vhost;
 use super::{Core, SessionId};
+use crate::Mechanism;
 
 /// Something that was to be operated on is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,11 @@ impl Core {
     /// Forgets all rules.
     pub fn clear_rules(&mut self) {
         self.faults.clear();
+    }
+
+    /// Offers these mechanisms to who connects from now on.
+    pub(crate) fn set_mechanisms(&mut self, mechanisms: Vec<Mechanism>) {
+        self.mechanisms = mechanisms;
     }
 
     pub(crate) fn add_user(&mut self, name: &str, password: &str) {

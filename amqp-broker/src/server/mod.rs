@@ -14,8 +14,8 @@ use mio::Waker;
 
 use crate::core::{Core, NotThere, Rule, SessionId};
 use crate::{
-    Alarm, BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, Emulate, ExchangeInfo, Limits, MessageInfo,
-    Permissions, QueueInfo,
+    Alarm, BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, Emulate, ExchangeInfo, Limits, Mechanism,
+    MessageInfo, Permissions, QueueInfo,
 };
 use event_loop::EventLoop;
 
@@ -33,6 +33,7 @@ use event_loop::EventLoop;
 pub struct Builder {
     version: Emulate,
     limits: Option<Limits>,
+    mechanisms: Option<Vec<Mechanism>>,
     port: u16,
     seed: Option<u64>,
 }
@@ -49,6 +50,13 @@ impl Builder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
+        self
+    }
+
+    /// Offers these SASL mechanisms, in this order, instead of what that RabbitMQ does by default.
+    #[must_use]
+    pub fn mechanisms(mut self, mechanisms: &[Mechanism]) -> Self {
+        self.mechanisms = Some(mechanisms.to_vec());
         self
     }
 
@@ -78,7 +86,11 @@ impl Builder {
         let nanos = unix_time.as_nanos().to_le_bytes();
         let seed = self.seed.unwrap_or_else(|| u64::from_le_bytes(nanos.first_chunk().copied().unwrap_or_default()));
         let limits = self.limits.unwrap_or_else(|| Limits::of(self.version));
-        let core = Arc::new(Mutex::new(Core::new(self.version, limits, Instant::now(), unix_time, seed)));
+        let mut core = Core::new(self.version, limits, Instant::now(), unix_time, seed);
+        if let Some(mechanisms) = self.mechanisms {
+            core.set_mechanisms(mechanisms);
+        }
+        let core = Arc::new(Mutex::new(core));
         let stopping = Arc::new(AtomicBool::new(false));
         let event_loop = EventLoop::new(listener, Arc::clone(&core), Arc::clone(&stopping))?;
         let waker = event_loop.waker();
@@ -112,7 +124,7 @@ impl Broker {
     /// To start one with other settings.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { version: Emulate::default(), limits: None, port: 0, seed: None }
+        Builder { version: Emulate::default(), limits: None, mechanisms: None, port: 0, seed: None }
     }
 
     /// The URI of its virtual host `/`, for `guest`.

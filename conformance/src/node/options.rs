@@ -62,6 +62,11 @@ impl Options {
         self.config.iter().map(String::as_str)
     }
 
+    /// Whether there is more than lines for `rabbitmq.conf`.
+    pub(crate) fn needs_rabbitmq(&self) -> bool {
+        !self.plugins.is_empty() || !self.env.is_empty()
+    }
+
     /// Enables a plugin, such as `rabbitmq_management`. Its listeners are for a `config` line to keep on loopback.
     #[must_use]
     pub fn plugin(mut self, name: impl Into<String>) -> Self {

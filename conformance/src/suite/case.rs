@@ -14,7 +14,8 @@ pub type CaseFuture = Pin<Box<dyn Future<Output = CaseResult>>>;
 
 /// How a case ended: all was as it should be, or with a message about what went wrong.
 ///
-/// None can be skipped. What a broker's version does not have, a case expects to be refused there.
+/// None can be skipped. What a broker's version does not have, a case expects to be refused there. Only where there is no
+/// RabbitMQ at all are cases left out that [name what they need of one](Case::needing).
 pub type CaseResult = Result<(), String>;
 
 /// A named case. [`cases!`](crate::cases) makes them.
@@ -23,6 +24,7 @@ pub struct Case {
     pub(super) group: &'static str,
     pub(super) name: &'static str,
     pub(super) limit: Duration,
+    pub(super) need: Option<&'static str>,
     pub(super) run: fn(Context) -> CaseFuture,
 }
 
@@ -30,13 +32,21 @@ impl Case {
     /// A case named `name` in the module `path`, whose last part becomes its group.
     pub fn new(path: &'static str, name: &'static str, run: fn(Context) -> CaseFuture) -> Self {
         let group = path.rsplit("::").next().unwrap_or(path);
-        Self { group, name, limit: LIMIT, run }
+        Self { group, name, limit: LIMIT, need: None, run }
     }
 
     /// Gives it another time limit than a minute.
     #[must_use]
     pub fn within(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Says what it does to a RabbitMQ node that `amqp-broker` has nothing like, such as `a restart`. It is left out there,
+    /// and counted as such.
+    #[must_use]
+    pub fn needing(mut self, what: &'static str) -> Self {
+        self.need = Some(what);
         self
     }
 }
@@ -65,19 +75,19 @@ impl<T: Outcome, E: Debug> Outcome for Result<T, E> {
     }
 }
 
-/// Lists the cases of a file: `cases! { first_case, slow_case within 120 }`, where the number is a time limit in
-/// seconds.
+/// Lists the cases of a file: `cases! { first_case, slow_case within 120, special_case needs "a restart" }`, where the
+/// number is a time limit in seconds, and the text is [what only a RabbitMQ node has](Case::needing).
 ///
 /// It makes the function `cases()` that `suite/mod.rs` collects. A case that is not listed is dead code, and the
 /// compiler says so.
 #[macro_export]
 macro_rules! cases {
-    ($($name:ident $(within $seconds:literal)?),* $(,)?) => {
+    ($($name:ident $(within $seconds:literal)? $(needs $what:literal)?),* $(,)?) => {
         pub(crate) fn cases() -> Vec<$crate::Case> {
             vec![$(
                 $crate::Case::new(module_path!(), stringify!($name), |context| {
                     Box::pin(async move { $crate::suite::Outcome::into_result($name(context).await) })
-                })$(.within($seconds))?
+                })$(.within($seconds))?$(.needing($what))?
             ),*]
         }
     };

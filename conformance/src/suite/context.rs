@@ -100,8 +100,9 @@ impl Context {
     /// A cluster for this case alone, on the same terms as a [`private_node`](Self::private_node).
     ///
     /// # Errors
-    /// If it does not start.
+    /// If it does not start, or the suite is not on RabbitMQ.
     pub fn private_cluster(&self, size: u8, options: &Options) -> Result<Lease<Cluster>> {
+        self.node().rabbitmq()?;
         let _starting = self.watch.pause();
         self.broker.leases.lend(usize::from(size), || Cluster::start(size, options))
     }

@@ -12,17 +12,23 @@ use super::case::{Case, CaseFuture, CaseResult};
 use super::context::{Broker, Context};
 use super::panics;
 use super::report::Report;
+use super::subject::Subject;
 use super::watch::Watch;
 
-/// Runs `cases` against one RabbitMQ node, as many in parallel as the machine has cores, but at least four and at
-/// most eight (`--test-threads` says otherwise). Prints what `cargo test` prints, and a table, and appends the results
+/// Runs `cases` against one broker: a RabbitMQ node, as many in parallel as the machine has cores, but at least four and at
+/// most eight; or `amqp-broker`, where they mostly wait for themselves, 32 (`--test-threads` says otherwise). Prints what `cargo test` prints, and a table, and appends the results
 /// to the file that the environment variable `AMQP_SUITE_RESULTS` names, if it is set.
 ///
 /// `adapter` is how the table is headed. `block_on` runs a case to its end on the thread that calls it; what the case
 /// spawns must get on meanwhile, even while the case blocks this thread.
 pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(thread::available_parallelism().map_or(4, |cores| cores.get().clamp(4, 8)));
+    let is_in_process = Subject::is_in_process();
+    arguments.test_threads.get_or_insert_with(|| match thread::available_parallelism() {
+        _ if is_in_process => 32,
+        Ok(cores) => cores.get().clamp(4, 8),
+        Err(_) => 4,
+    });
 
     let mut names = BTreeSet::new();
     if let Some(twice) = cases.iter().find(|case| !names.insert(case.name)) {
@@ -33,19 +39,28 @@ pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Cas
 
     let broker = Arc::new(Broker::default());
     let report = Arc::new(Report::default());
-    let trials = cases.into_iter().map(|case| trial(case, &broker, &report, block_on)).collect();
+    let trials = cases.into_iter().map(|case| {
+        let trial = trial(case, &broker, &report, block_on).with_ignored_flag(is_in_process && case.need.is_some());
+        if let Some(need) = case.need
+            && arguments.is_ignored(&trial)
+            && !arguments.is_filtered_out(&trial)
+        {
+            report.leave_out(need);
+        }
+        trial
+    });
+    let trials = trials.collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     let mut written = Ok(());
     if let Some(node) = broker.started() {
-        let version = node.version().unwrap_or_default();
         let mut text = report.table(&format!("{adapter} on {}", node.title()));
         if conclusion.has_failed() {
             let log = node.warnings().join("\n");
             text.push_str(&format!("\nThe broker's log, from [warning] on, over all cases:\n{log}\n"));
         }
         let _ = io::stdout().write_all(text.as_bytes());
-        written = report.append_results(adapter, &version);
+        written = report.append_results(adapter, &node.title());
     }
     // A case that hangs may hold the node: it then ends with this process, which it notices.
     drop(broker);

@@ -6,7 +6,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use amqp_broker::{Alarm, Emulate, Limits};
+use amqp_broker::{Alarm, Emulate, Limits, Mechanism};
 
 use crate::certificates::Identity;
 use crate::node::{Binding, Channel, ClientCertificates, Connection, Exchange, LogMark, Queue};
@@ -37,14 +37,29 @@ impl Subject {
             Ok("4.3") => Emulate::V4_3,
             Ok(other) => return Err(Failure::new(format!("{VARIABLE} is {other:?}, not 3.10, 4.0 or 4.3"))),
         };
+        if options.needs_rabbitmq() {
+            return Err(Failure::new("amqp-broker has no plugins, and no environment of its own"));
+        }
         let mut limits = Limits::of(version);
+        let mut mechanisms = Vec::new();
         for line in options.config_lines() {
-            match line.split_once('=').map(|(key, value)| (key.trim(), value.trim().parse())) {
-                Some(("max_message_size", Ok(bytes))) => limits = limits.with_max_message_size(bytes),
+            let (key, value) = line.split_once('=').map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
+            match (key, value.parse(), mechanism(value)) {
+                ("max_message_size", Ok(bytes), _) => limits = limits.with_max_message_size(bytes),
+                (key, _, Some(mechanism)) if key.starts_with("auth_mechanisms.") => mechanisms.push(mechanism),
                 _ => return Err(Failure::new(format!("amqp-broker has no setting {line:?}"))),
             }
         }
-        Ok(Self::InProcess(amqp_broker::Broker::builder().emulate(version).limits(limits).start()?))
+        let mut broker = amqp_broker::Broker::builder().emulate(version).limits(limits);
+        if !mechanisms.is_empty() {
+            broker = broker.mechanisms(&mechanisms);
+        }
+        Ok(Self::InProcess(broker.start()?))
+    }
+
+    /// Whether the environment asks for `amqp-broker`.
+    pub(super) fn is_in_process() -> bool {
+        env::var_os(VARIABLE).is_some()
     }
 
     /// What it is, with its version, for the report.
@@ -388,4 +403,9 @@ impl Subject {
             Self::InProcess(_) => Err(Failure::new("this is for a RabbitMQ node only")),
         }
     }
+}
+
+fn mechanism(name: &str) -> Option<Mechanism> {
+    use Mechanism::{AmqPlain, Anonymous, Plain, RabbitCrDemo};
+    [Plain, AmqPlain, Anonymous, RabbitCrDemo].into_iter().find(|mechanism| mechanism.name() == name)
 }

@@ -43,7 +43,7 @@ impl Core {
         match session.phase {
             Phase::Closing | Phase::Silent | Phase::Over => return,
             // Those who are no further are not told what was wrong.
-            Phase::Header | Phase::Starting | Phase::Tuning => return self.hush(id),
+            Phase::Header | Phase::Starting | Phase::Securing | Phase::Tuning => return self.hush(id),
             Phase::Opening | Phase::Running => {}
         }
         session.put(0, &connection::Close { reply_code: code, reply_text, class_id, method_id });

@@ -1,9 +1,9 @@
 //! From the protocol header to an open connection, and the other methods of class connection.
 
-use amqp_proto::method::{Method, ReplyCode, basic, connection, exchange, queue};
+use amqp_proto::method::{Method, basic, connection, exchange, queue};
 use amqp_proto::wire::{Deframer, FieldTable, FieldValue, LongStr, ShortStr, TableRef};
 
-use super::{Capabilities, Core, Phase, SessionId};
+use super::{Core, Phase, SessionId};
 use crate::core::erlang::{Binary, has_odd_numbers};
 use crate::core::name::Name;
 use crate::core::refusal::{Outcome, Refusal};
@@ -14,7 +14,7 @@ const FRAME_MAX_AT_FIRST: u32 = 8192;
 impl Core {
     pub(super) fn start_handshake(&mut self, id: SessionId) {
         let properties = self.server_properties();
-        let mechanisms = self.version.mechanisms();
+        let mechanisms = self.mechanisms.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(" ");
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.phase = Phase::Starting;
         session.deframer = Deframer::new(FRAME_MAX_AT_FIRST);
@@ -101,7 +101,9 @@ impl Core {
     fn is_refused_silently(&self, phase: Phase, payload: &[u8]) -> bool {
         let Ok(Method::Connection(method)) = Method::decode(payload) else { return true };
         match (phase, method) {
-            (Phase::Starting, connection::Method::StartOk(_)) | (Phase::Opening, connection::Method::Open(_)) => false,
+            (Phase::Starting, connection::Method::StartOk(_))
+            | (Phase::Securing, connection::Method::SecureOk(_))
+            | (Phase::Opening, connection::Method::Open(_)) => false,
             (Phase::Tuning, connection::Method::TuneOk(tune)) => !self.accepts(&tune),
             _ => true,
         }
@@ -117,7 +119,14 @@ impl Core {
 
     fn connection_step(&mut self, id: SessionId, phase: Phase, method: &connection::Method<'_>) -> Outcome {
         match (phase, method) {
-            (Phase::Starting, connection::Method::StartOk(start)) => self.log_in(id, start),
+            (Phase::Starting, connection::Method::StartOk(start)) => {
+                self.log_in(id, start);
+                Ok(())
+            }
+            (Phase::Securing, connection::Method::SecureOk(secure)) => {
+                self.answer_challenge(id, secure.response.0);
+                Ok(())
+            }
             (Phase::Tuning, connection::Method::TuneOk(tune)) => {
                 let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
                 session.channel_max = tune.channel_max;
@@ -155,76 +164,6 @@ impl Core {
                 Ok(())
             }
             _ => Err(unexpected(phase)),
-        }
-    }
-
-    fn log_in(&mut self, id: SessionId, start: &connection::StartOk<'_>) -> Outcome {
-        let flag = |capabilities: TableRef<'_>, name: &str| {
-            capabilities.get(name).and_then(|value| value.as_bool()).unwrap_or_default()
-        };
-        let capabilities = start.client_properties.get("capabilities").and_then(|value| value.as_table());
-        let capabilities = capabilities.unwrap_or_default();
-        let mechanism = start.mechanism.to_string_lossy();
-        let known = self.version.mechanisms().split(' ').any(|known| known == mechanism);
-        let user = if known { self.authenticate(&mechanism, start.response.0) } else { None };
-        let (channel_max, frame_max, heartbeat) =
-            (self.limits.channel_max, self.limits.frame_max, self.limits.heartbeat_seconds());
-        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
-        session.client_properties = start.client_properties.to_owned();
-        session.capabilities = Capabilities {
-            authentication_failure_close: flag(capabilities, "authentication_failure_close"),
-            blocked: flag(capabilities, "connection.blocked"),
-            consumer_cancel_notify: flag(capabilities, "consumer_cancel_notify"),
-        };
-        match user {
-            Some(Ok(user)) => {
-                session.user = user;
-                session.phase = Phase::Tuning;
-                session.put(0, &connection::Tune { channel_max, frame_max, heartbeat });
-            }
-            // It is told, if it understands.
-            Some(Err(())) if session.capabilities.authentication_failure_close => {
-                let text = format!(
-                    "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
-                     For details see the broker logfile."
-                );
-                session.put(
-                    0,
-                    &connection::Close {
-                        reply_code: ReplyCode::ACCESS_REFUSED,
-                        reply_text: ShortStr::truncated(&text),
-                        class_id: 0,
-                        method_id: 0,
-                    },
-                );
-                session.fall_silent(self.now);
-            }
-            _ => session.fall_silent(self.now),
-        }
-        self.wake(id);
-        self.arm_session(id);
-        Ok(())
-    }
-
-    /// Who logs in, or that they may not; `None` if the response makes no sense.
-    fn authenticate(&self, mechanism: &str, response: &[u8]) -> Option<Result<Name, ()>> {
-        let checked = |user: &[u8], password: &[u8]| {
-            if self.users.is_password(user, password) { Ok(Name::from(user)) } else { Err(()) }
-        };
-        match mechanism {
-            "PLAIN" => {
-                let mut parts = response.splitn(3, |&byte| byte == 0);
-                let (_authorize, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-                Some(checked(user, password))
-            }
-            "AMQPLAIN" => {
-                let table = TableRef::from_wire(response).ok()?;
-                let part = |name: &str| table.get(name).and_then(|value| value.as_bytes());
-                Some(checked(part("LOGIN")?, part("PASSWORD")?))
-            }
-            // RabbitMQ lets these in as guest.
-            "ANONYMOUS" => Some(Ok(Name::from("guest"))),
-            _ => None,
         }
     }
 
@@ -275,6 +214,7 @@ impl Core {
 fn unexpected(phase: Phase) -> Refusal {
     let state = match phase {
         Phase::Header | Phase::Starting => "starting",
+        Phase::Securing => "securing",
         Phase::Tuning => "tuning",
         Phase::Opening => "opening",
         _ => "running",

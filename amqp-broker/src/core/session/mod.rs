@@ -7,7 +7,7 @@
 //!    └──────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `input` cuts frames and finds what is wrong with them, `handshake` opens the connection, `frames` puts the frames of
+//! `input` cuts frames and finds what is wrong with them, `handshake` opens the connection, `login` asks who it is, `frames` puts the frames of
 //! channels together, `closing` ends channels and connections, `channel` is what a channel holds.
 
 mod channel;
@@ -15,6 +15,7 @@ mod closing;
 mod frames;
 mod handshake;
 mod input;
+mod login;
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub(super) enum Phase {
     Header,
     /// Waits for `connection.start-ok`.
     Starting,
+    /// Waits for `connection.secure-ok`, with the password.
+    Securing,
     /// Waits for `connection.tune-ok`.
     Tuning,
     /// Waits for `connection.open`.
