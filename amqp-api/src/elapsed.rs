@@ -3,12 +3,13 @@
 use std::error;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::call::{Call, Keep, done};
+use crate::driver::Runtime;
 use crate::shared::Shared;
 
 /// Nothing came in time.
@@ -41,6 +42,23 @@ pub(crate) async fn within<T>(
         }
         let limit = limit.get_or_insert_with(|| timer(shared, time));
         Pin::new(limit).poll(cx).map(|_| Err(Elapsed))
+    })
+    .await
+}
+
+/// The output of a future, if it comes within this time by the runtime's clock: for what waits for more than one connection.
+pub(crate) async fn limited<F: Future>(runtime: &dyn Runtime, time: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let deadline = runtime.now().checked_add(time);
+    let mut sleep = deadline.map(|deadline| runtime.sleep_until(deadline));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        match &mut sleep {
+            Some(sleep) => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
+            None => Poll::Pending,
+        }
     })
     .await
 }

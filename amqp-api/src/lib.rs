@@ -13,6 +13,7 @@
 //! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
 //! | `message`, `delivery`, `batch`, `content`, `codec` | what goes out, what comes in, and as what it is read |
 //! | `options` | how things are asked for |
+//! | `above` | what stands above the channel: pools of connections |
 //! | `elapsed` | waiting no longer than a given time |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
 //! | [`driver`] | the one driver, over two traits that an adapter implements |
@@ -21,6 +22,7 @@
 //! [`conn::Connection`](proto::conn::Connection) under one mutex; a handle's method locks it, changes it, and leaves;
 //! the driver carries bytes between it and a transport.
 
+mod above;
 mod batch;
 mod batch_confirm;
 mod body_writer;
@@ -62,6 +64,7 @@ pub use amqp_proto::sasl::{Credentials, Mechanism, SaslError, SaslExchange, Sasl
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
+pub use self::above::{Pool, Pooled, Pools, PoolsConfig, PoolsConfigError, PoolsSetup};
 pub use self::batch::Batch;
 pub use self::batch_confirm::BatchConfirm;
 pub use self::body_writer::BodyWriter;

@@ -1,8 +1,9 @@
 //! What keeps a connection open: the count of its handles.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use amqp_proto::method::reply_code::ReplyCode;
 
@@ -15,15 +16,25 @@ use crate::shared::{Shared, Touch};
 #[derive(Clone)]
 pub(crate) struct Link(Arc<Guard>);
 
-struct Guard(Arc<Shared>);
+struct Guard {
+    shared: Arc<Shared>,
+    /// Dropped after the close was queued.
+    lifeline: OnceLock<Box<dyn Any + Send + Sync>>,
+}
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(Arc::new(Guard(shared)))
+        Self(Arc::new(Guard { shared, lifeline: OnceLock::new() }))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0.0
+        &self.0.shared
+    }
+
+    /// What is to be dropped when the close has been queued.
+    pub(crate) fn tie(&self, lifeline: Box<dyn Any + Send + Sync>) {
+        // There is one connection, and one lifeline, to a link.
+        let _ = self.0.lifeline.set(lifeline);
     }
 }
 
@@ -31,13 +42,13 @@ impl Deref for Link {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
-        &self.0.0
+        &self.0.shared
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.visit(Touch::All, |state| {
+        self.shared.visit(Touch::All, |state| {
             let id = state.conn.close(ReplyCode::REPLY_SUCCESS, "");
             state.abandon_request(id);
         });

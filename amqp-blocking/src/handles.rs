@@ -2,6 +2,7 @@
 //! `methods.rs`; below it stands what is more than a forwarder.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,55 +15,22 @@ use amqp_api::{
 use bytes::{Buf, Bytes};
 
 use crate::park::block_on;
-use crate::threads::Lifeline;
 
 /// Makes a handle of one of amqp-api's.
 pub(crate) trait Wrap<T> {
-    fn wrap(inner: T, lifeline: &Arc<Lifeline>) -> Self;
+    fn wrap(inner: T) -> Self;
 }
 
 impl<T, H: Wrap<T>> Wrap<Result<T, Error>> for Result<H, Error> {
-    fn wrap(inner: Result<T, Error>, lifeline: &Arc<Lifeline>) -> Self {
-        inner.map(|inner| H::wrap(inner, lifeline))
-    }
-}
-
-/// What a handle holds besides its inner one, and drops after it.
-trait Keep<T> {
-    fn keep(inner: &T, lifeline: &Arc<Lifeline>) -> Self;
-}
-
-impl<T> Keep<T> for Arc<Lifeline> {
-    fn keep(_: &T, lifeline: &Arc<Lifeline>) -> Self {
-        Arc::clone(lifeline)
-    }
-}
-
-impl Keep<amqp_api::StreamedConsumer> for Channel {
-    fn keep(inner: &amqp_api::StreamedConsumer, lifeline: &Arc<Lifeline>) -> Self {
-        Self::wrap(inner.channel().clone(), lifeline)
-    }
-}
-
-impl Keep<amqp_api::Consumer> for Channel {
-    fn keep(inner: &amqp_api::Consumer, lifeline: &Arc<Lifeline>) -> Self {
-        Self::wrap(inner.channel().clone(), lifeline)
-    }
-}
-
-/// It does not keep the connection open.
-struct Nothing;
-
-impl<T> Keep<T> for Nothing {
-    fn keep(_: &T, _: &Arc<Lifeline>) -> Self {
-        Self
+    fn wrap(inner: Result<T, Error>) -> Self {
+        inner.map(H::wrap)
     }
 }
 
 macro_rules! handles {
     ($(
         $(#[$about:meta])*
-        $handle:ident, kept by $keep:ty {
+        $handle:ident {
             $(
                 $(#[$doc:meta])*
                 [$($how:ident)*] fn $method:ident $(<$life:lifetime>)? ($($arguments:tt)*) -> $output:ty;
@@ -72,14 +40,11 @@ macro_rules! handles {
         $(#[$about])*
         pub struct $handle {
             inner: amqp_api::$handle,
-            #[allow(dead_code, reason = "some are only held")]
-            keep: $keep,
         }
 
         impl Wrap<amqp_api::$handle> for $handle {
-            fn wrap(inner: amqp_api::$handle, lifeline: &Arc<Lifeline>) -> Self {
-                let keep = Keep::keep(&inner, lifeline);
-                Self { inner, keep }
+            fn wrap(inner: amqp_api::$handle) -> Self {
+                Self { inner }
             }
         }
 
@@ -126,10 +91,10 @@ macro_rules! answer {
         block_on($call)
     };
     ([wrap] $self:ident, $call:expr) => {
-        Wrap::wrap($call, &$self.keep)
+        Wrap::wrap($call)
     };
     ([wait wrap] $self:ident, $call:expr) => {
-        Wrap::wrap(block_on($call), &$self.keep)
+        Wrap::wrap(block_on($call))
     };
 }
 
@@ -165,8 +130,7 @@ impl Connection {
         F: FnOnce(Channel) -> Result<T, E>,
         E: From<Error>,
     {
-        let wrap = |channel| Channel::wrap(channel, &self.keep);
-        block_on(self.inner.with_channel(async |channel| function(wrap(channel))))
+        block_on(self.inner.with_channel(async |channel| function(Channel::wrap(channel))))
     }
 }
 
@@ -213,15 +177,58 @@ impl Channel {
             let handler = Arc::clone(&handler);
             async move { handler(delivery) }
         }));
-        Wrap::wrap(subscription, &self.keep)
+        Wrap::wrap(subscription)
+    }
+}
+
+impl PoolsSetup {
+    /// Does this at the start, with a connection of the pool of this name. Hooks are run one after the other, in the order in
+    /// which they were given; the first error is the last word.
+    pub fn on_start<H>(self, pool: impl AsRef<str>, hook: H) -> Self
+    where
+        H: FnOnce(Connection) -> Result<(), Error> + Send + 'static,
+    {
+        let hook = |connection| async move { hook(Connection::wrap(connection)) };
+        Self::wrap(self.inner.on_start(pool, hook))
+    }
+}
+
+/// A connection that is checked out of a [`Pool`], to which it comes back when it is dropped. It dereferences to the
+/// [`Connection`].
+///
+/// A clone of that connection, its channels and consumers, are not called back with it: drop them before it, or others may
+/// find them in use.
+#[must_use = "it goes back to its pool when it is dropped"]
+pub struct Pooled {
+    connection: Connection,
+    _inner: amqp_api::Pooled,
+}
+
+impl Wrap<amqp_api::Pooled> for Pooled {
+    fn wrap(inner: amqp_api::Pooled) -> Self {
+        Self { connection: Connection::wrap((*inner).clone()), _inner: inner }
+    }
+}
+
+impl Deref for Pooled {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
 impl Consumer {
     /// Its channel.
     #[must_use]
-    pub fn channel(&self) -> &Channel {
-        &self.keep
+    pub fn channel(&self) -> Channel {
+        Channel::wrap(self.inner.channel().clone())
     }
 }
 
@@ -237,8 +244,8 @@ impl Iterator for Consumer {
 impl StreamedConsumer {
     /// Its channel.
     #[must_use]
-    pub fn channel(&self) -> &Channel {
-        &self.keep
+    pub fn channel(&self) -> Channel {
+        Channel::wrap(self.inner.channel().clone())
     }
 
     /// The next delivery, if its header has come; `None` too when there will be none.
@@ -247,7 +254,7 @@ impl StreamedConsumer {
     ///
     /// Those of a [`Consumer`].
     pub fn try_next(&mut self) -> Option<Result<StreamedDelivery, Error>> {
-        self.inner.try_next().map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing }))
+        self.inner.try_next().map(|delivery| delivery.map(|inner| StreamedDelivery { inner }))
     }
 
     /// The next delivery, as [`next`](Iterator::next), if its header comes in time; a time of zero asks for what is there.
@@ -258,7 +265,7 @@ impl StreamedConsumer {
     /// [`Elapsed`] if there was none in time.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<StreamedDelivery, Error>>, Elapsed> {
         let next = block_on(self.inner.recv_timeout(timeout))?;
-        Ok(next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing })))
+        Ok(next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner })))
     }
 }
 
@@ -268,7 +275,7 @@ impl Iterator for StreamedConsumer {
     /// The next delivery, when its header has come; `None` when there will be none. It has no deadline.
     fn next(&mut self) -> Option<Self::Item> {
         let next = block_on(self.inner.next());
-        next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner, keep: Nothing }))
+        next.map(|delivery| delivery.map(|inner| StreamedDelivery { inner }))
     }
 }
 
@@ -276,7 +283,7 @@ impl StreamedDelivery {
     /// Its body, and what settles it: each may go its own way.
     pub fn into_parts(self) -> (BodyStream, Acker) {
         let (inner, acker) = self.inner.into_parts();
-        (BodyStream { inner, keep: Nothing }, acker)
+        (BodyStream { inner }, acker)
     }
 }
 

@@ -88,10 +88,11 @@ pub use amqp_api::{
     CodecError, Config, ConfigError, ConnectOptions, ConnectionEvent, Consume, Content, Credentials,
     DeadLetterStrategy, Decode, Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete,
     FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator,
-    Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, Properties, PropertiesRef, ProtocolError,
-    ProvideCredentials, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge, ReplyCode, Resolve, Returned,
-    SaslError, SaslExchange, SaslMechanism, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason,
-    Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
+    Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, PoolsConfig, PoolsConfigError, Properties,
+    PropertiesRef, ProtocolError, ProvideCredentials, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge,
+    ReplyCode, Resolve, Returned, SaslError, SaslExchange, SaslMechanism, Settlement, Stats, StreamOffset, TableRef,
+    Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify,
+    proto, table,
 };
 
 #[cfg(feature = "tls")]
@@ -101,12 +102,12 @@ use amqp_api::driver;
 
 use self::handles::Wrap;
 pub use self::handles::{
-    BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Publisher, Returns,
-    StreamedConsumer, StreamedDelivery, Subscription,
+    BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Pool, Pooled, Pools,
+    PoolsSetup, Publisher, Returns, StreamedConsumer, StreamedDelivery, Subscription,
 };
 use self::park::block_on;
 use self::reactor::Reactor;
-use self::threads::{Lifeline, Threads};
+use self::threads::Threads;
 
 /// Connects to a broker: by a URI, a [`Config`], or [`ConnectOptions`].
 ///
@@ -130,9 +131,45 @@ use self::threads::{Lifeline, Threads};
 pub fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
     let options = options.into_connect_options()?;
     let threads = Arc::new(Threads::new(options.config().timeouts.connect));
-    let runtime: Arc<Threads> = Arc::clone(&threads);
-    let connection = block_on(driver::connect(runtime, options))?;
-    Ok(wrap(connection, &threads))
+    Wrap::wrap(block_on(driver::connect(threads, options)))
+}
+
+/// A pool of at most `size` connections. It connects to nothing before somebody needs one.
+///
+/// ```no_run
+/// # fn example() -> Result<(), amqp_blocking::Error> {
+/// let pool = amqp_blocking::pool("amqp://localhost", 5)?;
+/// let connection = pool.get()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration, or a size of 0.
+pub fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    Wrap::wrap(driver::pool(Arc::new(Threads::default()), options, size))
+}
+
+/// Pools by name, from one configuration: see [`PoolsSetup`].
+///
+/// ```no_run
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use amqp_blocking::PoolsConfig;
+///
+/// // AMQP_PUBLISH_URL, AMQP_PUBLISH_POOL_SIZE, AMQP_LISTEN_URL …
+/// let config = PoolsConfig::from_vars(std::env::vars())?;
+/// let pools = amqp_blocking::pools(config)?.start()?;
+/// let connection = pools.get("publish")?.get()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A configuration that cannot be used.
+pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    Wrap::wrap(driver::pools(Arc::new(Threads::default()), config))
 }
 
 /// Makes a connection over a socket that is connected already: TCP, or a Unix socket. Of the configuration, the hosts,
@@ -153,18 +190,12 @@ pub fn connect(options: impl IntoConnectOptions) -> Result<Connection, Error> {
 pub fn connect_with(socket: impl Into<Socket>, options: impl IntoConnectOptions) -> Result<Connection, Error> {
     let (socket, options) = (socket.into(), options.into_connect_options()?);
     let threads = Arc::new(Threads::new(options.config().timeouts.connect));
-    let connection = block_on(async {
+    Wrap::wrap(block_on(async {
         let io = threads.start(move || socket.register()).await;
         let io =
             io.map_err(|error| Error::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() }))?;
-        let runtime: Arc<Threads> = Arc::clone(&threads);
-        driver::attach(runtime, io, options).await
-    })?;
-    Ok(wrap(connection, &threads))
-}
-
-fn wrap(connection: amqp_api::Connection, threads: &Threads) -> Connection {
-    Connection::wrap(connection, &Arc::new(Lifeline::new(threads.driver())))
+        driver::attach(threads, io, options).await
+    }))
 }
 
 /// A socket that is connected already, for [`connect_with`]; made by `into` from one of the standard library's.

@@ -45,7 +45,7 @@ handles! {
     /// # }
     /// ```
     #[derive(Clone)]
-    Connection, kept by Arc<Lifeline> {
+    Connection {
         /// Opens a channel. [`ErrorKind::ChannelsExhausted`](crate::ErrorKind::ChannelsExhausted) if all numbers up to the negotiated `channel_max` are in
         /// use.
         [wait wrap] fn channel(&self) -> Result<Channel, Error>;
@@ -126,7 +126,7 @@ handles! {
     /// # }
     /// ```
     #[derive(Clone)]
-    Channel, kept by Arc<Lifeline> {
+    Channel {
         /// Closes the channel, for all its handles. What was queued before goes out first; deliveries that are not
         /// settled go back; publishes whose confirms have not come are unknown, see
         /// [`wait_for_confirms`](Self::wait_for_confirms). [`ErrorKind::ChannelNotOpen`](crate::ErrorKind::ChannelNotOpen) if it was closed before.
@@ -307,7 +307,7 @@ handles! {
     /// # }
     /// ```
     #[derive(Clone)]
-    Publisher, kept by Arc<Lifeline> {
+    Publisher {
         /// A handle to the same channel, whose messages are mandatory or not if they do not say so themselves. Default:
         /// yes.
         #[must_use]
@@ -408,7 +408,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "a message is only published when its writer has finished"]
-    BodyWriter, kept by Arc<Lifeline> {
+    BodyWriter {
         /// Writes the next part: when it returns, the part stands in the write buffer, or has left. It waits for room,
         /// by default for up to 30 s each time that some of the part has been taken; a time-out can be tried again with
         /// the rest of the part.
@@ -459,7 +459,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "whether the broker took the message is only known from the outcome"]
-    Confirm, kept by Nothing {
+    Confirm {
         /// Waits for the outcome.
         [wait] fn outcome(self) -> Outcome;
         /// Waits until the broker has taken responsibility. Any other outcome is an error: see [`Confirm`].
@@ -481,7 +481,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "whether the broker took the messages is only known from the outcome"]
-    BatchConfirm, kept by Nothing {
+    BatchConfirm {
         /// Waits until the outcome of all messages is known.
         [wait] fn outcome(self) -> BatchOutcome;
         /// Waits until the broker has taken responsibility for all messages;
@@ -511,7 +511,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "a consumer that is dropped is cancelled"]
-    Consumer, kept by Channel {
+    Consumer {
         /// Its tag, unique on its channel. [`set_prefetch`](Self::set_prefetch) changes it.
         #[must_use]
         [] fn tag(&self) -> &str;
@@ -607,7 +607,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "a consumer that is dropped is cancelled"]
-    StreamedConsumer, kept by Channel {
+    StreamedConsumer {
         /// Its tag, unique on its channel.
         #[must_use]
         [] fn tag(&self) -> &str;
@@ -627,7 +627,7 @@ handles! {
     /// unsettled, and the rest of its body is thrown away as it comes. Settling it before that is allowed.
     ///
     /// It does not keep the connection open.
-    StreamedDelivery, kept by Nothing {
+    StreamedDelivery {
         /// The next bytes of its body, at least one, when they have come; `None` at its end. It has no deadline: the
         /// connection's heartbeats tell whether the broker lives.
         [wait] fn chunk(&mut self) -> Option<Result<Bytes, Error>>;
@@ -668,7 +668,7 @@ handles! {
     /// The body of a [`StreamedDelivery`], by itself: an iterator over its chunks, and a [`Read`](std::io::Read). Dropped,
     /// the rest is thrown away as it comes.
     #[must_use = "the rest of a body is thrown away when its stream is dropped"]
-    BodyStream, kept by Nothing {
+    BodyStream {
         /// See [`StreamedDelivery::chunk`].
         [wait] fn chunk(&mut self) -> Option<Result<Bytes, Error>>;
         /// See [`StreamedDelivery::read`].
@@ -689,7 +689,7 @@ handles! {
     ///
     /// It keeps its channel, and by that the connection, open; so do handlers that are running.
     #[must_use = "a subscription that is dropped is stopped"]
-    Subscription, kept by Arc<Lifeline> {
+    Subscription {
         /// Ends it in order: no more deliveries are handled, what was received and not handled goes back to the queue,
         /// and the handlers that are running finish. For that they have [`Handling::stop_timeout`](crate::Handling),
         /// by default 30 s; then they are left to themselves, what they had goes back to the queue, and it is an
@@ -705,6 +705,105 @@ handles! {
         /// Its consumer's tag, unique on its channel.
         #[must_use]
         [] fn tag(&self) -> &str;
+    }
+
+    /// A pool of connections to one broker: each is given to one user at a time and comes back when that drops it.
+    ///
+    /// Connections are made when they are needed and kept then. One that has broken, while it was out or while it lay in the
+    /// pool, is replaced by the next checkout that would get it: the pool never shrinks. Whoever waits for a connection is
+    /// served in the order of asking.
+    ///
+    /// Clones are handles to the same pool. When the last one is dropped, the connections in it are closed; those that are
+    /// out are closed when they come back.
+    ///
+    /// ```no_run
+    /// # fn example(pool: amqp_blocking::Pool) -> Result<(), amqp_blocking::Error> {
+    /// let connection = pool.get()?;
+    /// let publisher = connection.publisher()?;
+    /// publisher.publish("events", "order.created", "hello")?;
+    /// drop(connection); // it is free for others
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    Pool {
+        /// A handle to the same pool, whose checkouts take at most this time: waiting for a connection to become free, and,
+        /// if none is open, making one. Default: 30 s.
+        #[must_use]
+        [wrap] fn checkout_timeout(self, time: Duration) -> Pool;
+        /// Checks a connection out; it comes back when it is dropped. If all are out it waits for its turn.
+        /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if that takes longer than the
+        /// [time-out](Self::checkout_timeout); why no connection could be made, as with [`connect`](crate::connect);
+        /// [`ErrorKind::PoolClosed`](crate::ErrorKind::PoolClosed).
+        [wait wrap] fn get(&self) -> Result<Pooled, Error>;
+        /// The same with a time-out of its own.
+        [wait wrap] fn get_timeout(&self, time: Duration) -> Result<Pooled, Error>;
+        /// Checks a connection out if one is free: it does not wait for its turn. If none is open it makes one, within the
+        /// [time-out](Self::checkout_timeout). [`ErrorKind::PoolExhausted`](crate::ErrorKind::PoolExhausted) if all are out.
+        [wait wrap] fn try_get(&self) -> Result<Pooled, Error>;
+        /// How many connections there may be.
+        #[must_use]
+        [] fn size(&self) -> usize;
+        /// How many can be checked out now, be they connected already or not.
+        #[must_use]
+        [] fn available(&self) -> usize;
+        /// How many wait for a connection to become free.
+        #[must_use]
+        [] fn waiting(&self) -> usize;
+        /// Closes the pool, for all its handles: those who wait for a connection get an error, and the connections that are
+        /// in the pool are closed. Those that are out stay as they are until they come back. The error is the first of a
+        /// connection that could not be closed in order; all are closed nevertheless.
+        [wait] fn close(&self) -> Result<(), Error>;
+    }
+
+    /// Pools by name, for different uses of one application: `publish` and `listen`, for example, because a broker in alarm
+    /// stops reading from connections that publish.
+    ///
+    /// It comes out of [`PoolsSetup::start`]. Clones are handles to the same pools.
+    ///
+    /// ```no_run
+    /// # fn example(pools: amqp_blocking::Pools) -> Result<(), amqp_blocking::Error> {
+    /// let connection = pools.get("publish")?.get()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    Pools {
+        /// The pool of this name: the same one each time. [`ErrorKind::UnknownPool`](crate::ErrorKind::UnknownPool) if none
+        /// of this name is configured.
+        [wrap] fn get(&self, name: impl AsRef<str>) -> Result<Pool, Error>;
+        /// The names of the pools, in alphabetical order.
+        #[must_use]
+        [] fn names(&self) -> Vec<String>;
+        /// Closes all pools: see [`Pool::close`].
+        [wait] fn close(&self) -> Result<(), Error>;
+    }
+
+    /// Pools that are not in use yet. What has to be there before they are, exchanges, queues and bindings, is made by the
+    /// hooks of [`on_start`](Self::on_start): nobody can check a connection out before they have finished.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use amqp_blocking::{Connection, Exchange, PoolsConfig};
+    ///
+    /// let config = PoolsConfig::default().pool("publish", "amqp://localhost", 5)?.pool("listen", "amqp://localhost", 2)?;
+    /// let pools = amqp_blocking::pools(config)?
+    ///     .on_start("publish", |connection: Connection| {
+    ///         let channel = connection.channel()?;
+    ///         channel.exchange_declare(Exchange::topic("events"))?;
+    ///         channel.queue_declare("orders")?;
+    ///         channel.queue_bind("orders", "events", "order.*")
+    ///     })
+    ///     .start()?;
+    /// let connection = pools.get("publish")?.get()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "there are no pools before it is started"]
+    PoolsSetup {
+        /// Runs the hooks and gives the pools. Without hooks it connects to nothing. Its errors are that of the first hook
+        /// that fails, and those of checking out its connection.
+        [wait wrap] fn start(self) -> Result<Pools, Error>;
     }
 
     /// Messages that no queue took: an iterator, from [`Channel::returns`]. It ends with the channel:
@@ -724,7 +823,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "messages that come back are only seen if they are asked for"]
-    Returns, kept by Arc<Lifeline> {
+    Returns {
         /// The next message that comes back, as [`next`](Iterator::next), if it does so in time. Nothing is lost by a
         /// time-out.
         [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Returned>, Elapsed>;
@@ -749,7 +848,7 @@ handles! {
     /// # }
     /// ```
     #[must_use = "events are only seen if they are asked for"]
-    Events, kept by Nothing {
+    Events {
         /// The next event, as [`next`](Iterator::next), if it comes in time. Nothing is lost by a time-out:
         /// [`Elapsed`](crate::Elapsed).
         [wait] fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<ConnectionEvent>, Elapsed>;

@@ -1,5 +1,6 @@
 //! The runtime: a thread per connection, which first connects the socket and then drives it.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -22,7 +23,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How much longer than its deadline a thread may try to connect.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What one call of `connect` has of threads.
+/// What one call of `connect` has of threads. By default, what stands above connections has: they get others.
+#[derive(Default)]
 pub(crate) struct Threads {
     connect_timeout: Duration,
     /// The thread of the address that is being tried.
@@ -71,11 +73,6 @@ impl Threads {
         Box::pin(poll_fn(move |cx| slot.poll(cx.waker())))
     }
 
-    /// The thread that drives the connection that was made.
-    pub(crate) fn driver(&self) -> Option<Driver> {
-        self.latest().take().map(|started| started.driver)
-    }
-
     fn latest(&self) -> MutexGuard<'_, Option<Started>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,6 +109,15 @@ impl Runtime for Threads {
             slot.put(Err(error));
         }
         Box::pin(poll_fn(move |cx| slot.poll(cx.waker())))
+    }
+
+    fn another(&self, connect_timeout: Duration) -> Option<Arc<dyn Runtime>> {
+        Some(Arc::new(Self::new(connect_timeout)))
+    }
+
+    fn lifeline(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        let started = self.latest().take()?;
+        Some(Box::new(Lifeline(Mutex::new(Some(started.driver)))))
     }
 
     fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
@@ -160,21 +166,15 @@ impl<T> Slot<T> {
 }
 
 /// A driver's thread.
-pub(crate) struct Driver {
+struct Driver {
     /// Says nothing, until the thread has ended.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
 }
 
-/// What every handle of a connection holds. The last one that is dropped, when the handles of amqp-api have queued the
-/// close already, waits until the driver has carried it out: at the end of `main` its thread would end with the process.
-pub(crate) struct Lifeline(Mutex<Option<Driver>>);
-
-impl Lifeline {
-    pub(crate) fn new(driver: Option<Driver>) -> Self {
-        Self(Mutex::new(driver))
-    }
-}
+/// What the handles of a connection hold together. When the last one is dropped, and the close has been queued, it waits
+/// until the driver has carried that out: at the end of `main` its thread would end with the process.
+struct Lifeline(Mutex<Option<Driver>>);
 
 impl Drop for Lifeline {
     fn drop(&mut self) {

@@ -108,6 +108,8 @@ pub enum TimeoutReason {
     Close,
     /// Handlers of deliveries were not done.
     Handlers,
+    /// No connection of a pool was to be had.
+    Checkout,
     /// Nothing was received for two heartbeat intervals.
     Heartbeat {
         /// The negotiated interval.
@@ -125,6 +127,7 @@ impl fmt::Display for TimeoutReason {
             Self::Confirm => f.write_str("the publish was not confirmed"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
             Self::Handlers => f.write_str("handlers were not done in time, and what they had was put back"),
+            Self::Checkout => f.write_str("no connection of the pool was to be had"),
             Self::Close => f.write_str("the broker did not answer the close"),
             Self::Heartbeat { interval } => {
                 write!(f, "nothing received for two heartbeat intervals of {} s", interval.as_secs_f32())
@@ -272,6 +275,18 @@ pub enum ErrorKind {
         /// The consumer's tag.
         consumer_tag: String,
     },
+    /// All connections of a pool are checked out.
+    PoolExhausted {
+        /// How many these are.
+        size: usize,
+    },
+    /// The pool is closed: by this side, earlier.
+    PoolClosed,
+    /// There is no pool of this name in the configuration.
+    UnknownPool {
+        /// The name that was asked for.
+        name: String,
+    },
     /// A body cannot be written or read: see [`CodecError`].
     Codec(CodecError),
     /// A bug in this library.
@@ -364,6 +379,9 @@ impl Error {
             | ErrorKind::Invalid(_)
             | ErrorKind::DuplicateConsumerTag(_)
             | ErrorKind::Full
+            | ErrorKind::PoolExhausted { .. }
+            | ErrorKind::PoolClosed
+            | ErrorKind::UnknownPool { .. }
             | ErrorKind::BodySize { .. }
             | ErrorKind::Codec(_)
             | ErrorKind::NoRoute(_) => Origin::User,
@@ -396,6 +414,7 @@ impl Error {
             ErrorKind::ConnectionLost { .. }
             | ErrorKind::Timeout { .. }
             | ErrorKind::Full
+            | ErrorKind::PoolExhausted { .. }
             | ErrorKind::Nacked
             | ErrorKind::ConsumerCancelled { .. } => true,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => reason.code.is_transient(),
@@ -456,6 +475,11 @@ impl fmt::Display for ErrorKind {
             Self::ConnectionLost { text, .. } | Self::Invalid(text) => f.write_str(text),
             Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
             Self::Full => f.write_str("no room to publish now"),
+            Self::PoolExhausted { size } => write!(f, "all {size} connections of the pool are checked out"),
+            Self::PoolClosed => f.write_str("the pool is closed"),
+            Self::UnknownPool { name } => {
+                write!(f, "no pool {name:?} is configured: the key `amqp_{name}_url` is missing")
+            }
             Self::BodySize { missing, given: 0 } => {
                 write!(f, "{missing} bytes of the announced size of the body are missing")
             }

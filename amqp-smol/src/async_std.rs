@@ -33,6 +33,24 @@ pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Err
     crate::connect_on(Spawner::async_std(), options).await
 }
 
+/// A pool of at most `size` connections, whose tasks run on async-std's executor.
+///
+/// # Errors
+///
+/// Those of [`pool_on`](crate::pool_on).
+pub fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    crate::pool_on(Spawner::async_std(), options, size)
+}
+
+/// Pools by name, from one configuration. Their tasks run on async-std's executor.
+///
+/// # Errors
+///
+/// Those of [`pools_on`](crate::pools_on).
+pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    crate::pools_on(Spawner::async_std(), config)
+}
+
 /// Makes a connection over a stream that is connected already. Its task runs on async-std's executor.
 ///
 /// ```no_run

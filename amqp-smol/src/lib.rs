@@ -129,6 +129,47 @@ pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Err
     connect_on(Spawner::smol(), options).await
 }
 
+/// A pool of at most `size` connections, whose tasks run on smol's global executor. It connects to nothing before somebody
+/// needs one.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_smol::Error> {
+/// let pool = amqp_smol::pool("amqp://localhost", 5)?;
+/// let connection = pool.get().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration, or a size of 0.
+#[cfg(feature = "smol")]
+pub fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    pool_on(Spawner::smol(), options, size)
+}
+
+/// Pools by name, from one configuration: see [`PoolsSetup`]. Their tasks run on smol's global executor.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use amqp_smol::PoolsConfig;
+///
+/// // AMQP_PUBLISH_URL, AMQP_PUBLISH_POOL_SIZE, AMQP_LISTEN_URL …
+/// let config = PoolsConfig::from_vars(std::env::vars())?;
+/// let pools = amqp_smol::pools(config)?.start().await?;
+/// let connection = pools.get("publish")?.get().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A configuration that cannot be used.
+#[cfg(feature = "smol")]
+pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    pools_on(Spawner::smol(), config)
+}
+
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
 /// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
 /// Its task runs on smol's global executor.
@@ -185,6 +226,24 @@ where
 pub async fn connect_on(spawner: impl Into<Spawner>, options: impl IntoConnectOptions) -> Result<Connection, Error> {
     let options = options.into_connect_options()?;
     driver::connect(Arc::new(AsyncIo(spawner.into())), options).await
+}
+
+/// A pool of at most `size` connections, with their tasks on an executor of one's own.
+///
+/// # Errors
+///
+/// A wrong URI or configuration, or a size of 0.
+pub fn pool_on(spawner: impl Into<Spawner>, options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    driver::pool(Arc::new(AsyncIo(spawner.into())), options, size)
+}
+
+/// Pools by name, from one configuration, with their tasks on an executor of one's own.
+///
+/// # Errors
+///
+/// A configuration that cannot be used.
+pub fn pools_on(spawner: impl Into<Spawner>, config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    driver::pools(Arc::new(AsyncIo(spawner.into())), config)
 }
 
 /// Makes a connection over a stream that is connected already, with its task on an executor of one's own. Of the

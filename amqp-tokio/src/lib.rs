@@ -112,6 +112,44 @@ pub async fn connect(options: impl IntoConnectOptions) -> Result<Connection, Err
     driver::connect(Arc::new(Tokio::current()?), options).await
 }
 
+/// A pool of at most `size` connections. It connects to nothing before somebody needs one.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_tokio::Error> {
+/// let pool = amqp_tokio::pool("amqp://localhost", 5)?;
+/// let connection = pool.get().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A wrong URI or configuration, or a size of 0.
+pub fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    driver::pool(Arc::new(Tokio::current()?), options, size)
+}
+
+/// Pools by name, from one configuration: see [`PoolsSetup`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use amqp_tokio::PoolsConfig;
+///
+/// // AMQP_PUBLISH_URL, AMQP_PUBLISH_POOL_SIZE, AMQP_LISTEN_URL …
+/// let config = PoolsConfig::from_vars(std::env::vars())?;
+/// let pools = amqp_tokio::pools(config)?.start().await?;
+/// let connection = pools.get("publish")?.get().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A configuration that cannot be used.
+pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    driver::pools(Arc::new(Tokio::current()?), config)
+}
+
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
 /// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
 ///

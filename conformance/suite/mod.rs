@@ -34,6 +34,7 @@ mod handlers;
 mod handshake;
 mod heartbeat;
 mod login;
+mod pools;
 mod prefetch;
 mod pressure;
 mod publish;
@@ -73,6 +74,7 @@ pub(crate) fn cases() -> Vec<Case> {
         handshake::cases(),
         heartbeat::cases(),
         login::cases(),
+        pools::cases(),
         prefetch::cases(),
         pressure::cases(),
         publish::cases(),

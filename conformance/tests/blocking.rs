@@ -12,6 +12,7 @@ mod suite;
 mod facade {
     use std::fmt;
     use std::future::{IntoFuture, Ready, ready};
+    use std::ops::Deref;
     use std::panic::resume_unwind;
     use std::pin::{Pin, pin};
     use std::sync::Arc;
@@ -26,11 +27,19 @@ mod facade {
         ready(amqp_blocking::connect(options).map(Connection::wrap))
     }
 
+    pub(crate) fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+        Wrap::wrap(amqp_blocking::pool(options, size))
+    }
+
+    pub(crate) fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
+        Wrap::wrap(amqp_blocking::pools(config))
+    }
+
     /// Makes the same handles as amqp-blocking's, from the same list.
     macro_rules! handles {
         ($(
             $(#[$about:meta])*
-            $handle:ident, kept by $keep:ty {
+            $handle:ident {
                 $(
                     $(#[$doc:meta])*
                     [$($how:ident)*] fn $method:ident $(<$life:lifetime>)? ($($arguments:tt)*) -> $output:ty;
@@ -132,6 +141,41 @@ mod facade {
             F: Future<Output: IntoSettlement>,
         {
             ready(Wrap::wrap(self.0.consume_with(consume, handling, move |delivery| block_on(handler(delivery)))))
+        }
+    }
+
+    impl PoolsSetup {
+        pub(crate) fn on_start<H, F>(self, pool: impl AsRef<str>, hook: H) -> Self
+        where
+            H: FnOnce(Connection) -> F + Send + 'static,
+            F: Future<Output = Result<(), Error>>,
+        {
+            Self(self.0.on_start(pool, |connection| block_on(hook(Connection(connection)))))
+        }
+    }
+
+    pub(crate) struct Pooled {
+        connection: Connection,
+        _inner: amqp_blocking::Pooled,
+    }
+
+    impl Wrap<amqp_blocking::Pooled> for Pooled {
+        fn wrap(inner: amqp_blocking::Pooled) -> Self {
+            Self { connection: Connection((*inner).clone()), _inner: inner }
+        }
+    }
+
+    impl Deref for Pooled {
+        type Target = Connection;
+
+        fn deref(&self) -> &Connection {
+            &self.connection
+        }
+    }
+
+    impl fmt::Debug for Pooled {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.connection.fmt(f)
         }
     }
 

@@ -1,7 +1,7 @@
 //! What carries a connection: for those who write an adapter to a runtime. Users of an adapter need nothing from here.
 //!
 //! An adapter implements two traits: [`Io`], a byte stream to read from and write to, and [`Runtime`], which connects,
-//! sleeps, tells the time and spawns. [`connect`] and [`attach`] do the rest:
+//! sleeps, tells the time and spawns. [`connect`], [`attach`], [`pool`] and [`pools`] do the rest:
 //!
 //! | file | job |
 //! |---|---|
@@ -41,11 +41,30 @@ pub use self::runtime::{BoxFuture, Runtime};
 use self::session::Session;
 #[cfg(feature = "socket")]
 pub use self::socket::tcp_socket;
+use crate::above::{Pool, PoolsConfig, PoolsSetup};
 use crate::call::{Call, Keep, done};
-use crate::connect::ConnectOptions;
+use crate::connect::{ConnectOptions, IntoConnectOptions};
 use crate::connection::Connection;
 use crate::link::Link;
 use crate::shared::{Shared, Touch};
+
+/// A pool of at most `size` connections that are made with these options. It connects to nothing yet.
+///
+/// # Errors
+///
+/// If the options cannot be used, or the size is 0.
+pub fn pool(runtime: Arc<dyn Runtime>, options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
+    Pool::new(runtime, options.into_connect_options()?, size)
+}
+
+/// Pools by name, as they are configured. It connects to nothing yet.
+///
+/// # Errors
+///
+/// If the options of one cannot be used.
+pub fn pools(runtime: Arc<dyn Runtime>, config: PoolsConfig) -> Result<PoolsSetup, Error> {
+    PoolsSetup::new(runtime, config)
+}
 
 /// Makes a connection over a transport that is connected already: spawns its driver and waits for the handshake.
 ///
@@ -73,6 +92,9 @@ pub async fn attach(
     let opened = shared.lock().conn.opened();
     runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
+    if let Some(lifeline) = runtime.lifeline() {
+        link.tie(lifeline);
+    }
     if let (Some(provider), Some(lifetime)) = (provider, lifetime) {
         let shared = Arc::clone(link.shared());
         let renewing = renew::keep_renewed(shared, Arc::clone(&runtime), provider, lifetime, limit);

@@ -1,12 +1,14 @@
 //! What the driver needs of a runtime.
 
 use core::net::SocketAddr;
+use std::any::Any;
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::pin::Pin;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use amqp_proto::config::{Address, TcpOptions};
 
@@ -40,6 +42,19 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// Those of the system.
     fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>>;
+
+    /// The runtime of one more connection, where each has a runtime of its own; `None` if this one serves any number of
+    /// them. Addresses of that connection may take `connect_timeout` each.
+    fn another(&self, connect_timeout: Duration) -> Option<Arc<dyn Runtime>> {
+        let _ = connect_timeout;
+        None
+    }
+
+    /// What is dropped with the last handle of a connection that was made, after the connection's close was queued. Dropping
+    /// it may wait for the close.
+    fn lifeline(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        None
+    }
 
     /// A number that differs from run to run. A simulation gives the same again.
     fn seed(&self) -> u64 {

@@ -15,6 +15,8 @@ mod handles;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod pool;
+#[cfg(test)]
 mod streamed;
 #[cfg(test)]
 mod tls;
