@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Core, SessionId};
 
 /// The most lines that are kept.
-const LINES: usize = 10_000;
+const LINES: usize = 1_000;
 
 /// The log: the newest lines, and how many there were before them.
 #[derive(Debug, Default)]
