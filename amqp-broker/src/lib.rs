@@ -1,10 +1,19 @@
 //! An in-process, in-memory AMQP 0-9-1 broker that behaves as RabbitMQ does: for tests and demos, never for production.
 //!
 //! ```
-//! # fn main() -> std::io::Result<()> {
-//! let broker = amqp_broker::Broker::start()?;
-//! println!("any AMQP client can connect to {}", broker.uri());
-//! assert!(broker.queues().is_empty());
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use amqp_broker::{Broker, On, Reaction, Rule};
+//!
+//! let broker = Broker::start()?; // in this process, on a free port
+//! let connection = amqp_blocking::connect(broker.uri())?; // or any other client
+//! connection.channel()?.queue_declare("orders")?;
+//! let publisher = connection.publisher()?;
+//!
+//! broker.add_rule(Rule::new(On::Publish, Reaction::Reject).times(1));
+//! publisher.publish("", "orders", "7 apples").unwrap_err(); // nacked
+//! publisher.publish("", "orders", "7 apples")?;
+//! assert_eq!(broker.messages("orders")?[0].body, b"7 apples");
+//! # connection.close()?;
 //! # Ok(())
 //! # }
 //! ```
@@ -14,10 +23,15 @@
 //! What a test finds out here holds there.
 //!
 //! - [`Broker`] listens on a port of the loopback interface, on one thread. It answers what is in it ([`Broker::queues`],
-//!   [`Broker::messages`] and so on), and takes an operator's wishes ([`Broker::set_alarm`], [`Broker::close_connections`]).
+//!   [`Broker::messages`] and so on), tells when that has changed ([`Broker::wait_until`]), and takes an operator's wishes
+//!   ([`Broker::set_alarm`], [`Broker::close_connections`]).
 //! - [`Rule`]s make faults: confirms that are dropped, late or negative, channels and connections that are closed, sockets
 //!   that are cut or go silent.
-//! - [`Core`] is the broker without I/O, for simulations: bytes in, bytes out, time from outside.
+//! - [`Core`] is the broker without I/O, for simulations and for a runtime of one's own: bytes in, bytes out, time from
+//!   outside.
+//!
+//! The feature `tls` lets it speak TLS. The feature `program`, a default, is for the program, and can be left out of
+//! `[dev-dependencies]`: `cargo run --release -p amqp-broker -- --port 5672`.
 //!
 //! # Faults in one line each
 //!
@@ -44,7 +58,7 @@
 //!
 //! # What is not there
 //!
-//! No persistence, clusters, policies, TLS, management API, plugins, or other protocols. Streams keep everything.
+//! No persistence, clusters, policies, management API, plugins, or other protocols. Streams keep everything.
 
 mod core;
 mod emulate;

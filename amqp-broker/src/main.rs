@@ -1,11 +1,18 @@
 //! The broker as a program, for a demo or for tests in other languages. Not for production: it keeps everything in memory.
 
 use std::io::{self, Write};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use amqp_broker::{Broker, Emulate};
 use clap::{Parser, ValueEnum};
 
+/// How long clients may take to answer that the broker ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// An in-memory AMQP 0-9-1 broker that behaves as RabbitMQ does, for tests and demos. NOT FOR PRODUCTION: nothing is kept.
+///
+/// It runs until it is interrupted, or told to end by SIGTERM or SIGHUP.
 #[derive(Parser)]
 struct Arguments {
     /// The port of 127.0.0.1 to listen on; 0 is a free one.
@@ -38,12 +45,21 @@ impl From<Version> for Emulate {
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
+    let (told, end) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // Told again while it ends, it ends no sooner.
+        let _ = told.send(());
+    })
+    .map_err(io::Error::other)?;
     let broker = Broker::builder().port(arguments.port).emulate(arguments.emulate.into()).start()?;
     let mut output = io::stdout();
     writeln!(output, "listening on {}", broker.uri())?;
     writeln!(output, "This is a broker for tests and demos, not for production: it keeps everything in memory.")?;
     output.flush()?;
-    loop {
-        std::thread::park();
+    // Fails only when nobody can tell it any more.
+    let _ = end.recv();
+    if !broker.shutdown(FAREWELL) {
+        writeln!(output, "Some clients have not answered, and were disconnected.")?;
     }
+    Ok(())
 }

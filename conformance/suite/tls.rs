@@ -18,20 +18,20 @@ use crate::facade::{
 use crate::suite::support::{Result, assert_connection_closed, config, named};
 
 cases! {
-    a1_tls_is_spoken_where_the_uri_says_so needs "a listener for TLS",
-    a1_p45_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name needs "a listener for TLS",
-    a1_clear_text_to_a_port_of_tls_is_an_error_that_says_so needs "a listener for TLS",
-    c1_a_refused_certificate_is_an_error_and_not_tried_again needs "a listener for TLS",
+    a1_tls_is_spoken_where_the_uri_says_so,
+    a1_p45_a_certificate_is_verified_unless_that_was_allowed_by_its_dangerous_name,
+    a1_clear_text_to_a_port_of_tls_is_an_error_that_says_so,
+    c1_a_refused_certificate_is_an_error_and_not_tried_again,
     f9_a_server_that_is_silent_in_the_handshake_of_tls_is_given_up,
-    f16_external_takes_the_name_from_the_client_certificate needs "a listener for TLS",
-    f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set needs "a listener for TLS",
-    f18_a_certificate_out_of_its_time_is_refused needs "a listener for TLS",
-    f18_p45_a_certificate_by_an_unknown_authority_is_refused needs "a listener for TLS",
-    f18_a_missing_or_strange_client_certificate_is_told needs "a listener for TLS",
+    f16_external_takes_the_name_from_the_client_certificate needs "the plugin for EXTERNAL",
+    f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set,
+    f18_a_certificate_out_of_its_time_is_refused,
+    f18_p45_a_certificate_by_an_unknown_authority_is_refused,
+    f18_a_missing_or_strange_client_certificate_is_told,
     f18_a_port_in_clear_is_told_apart,
-    f18_sixteen_megabytes_pass_both_ways needs "a listener for TLS",
-    f18_many_small_messages_pass_both_ways needs "a listener for TLS",
-    f18_a_wrong_password_over_tls_is_told_as_in_clear needs "a listener for TLS",
+    f18_sixteen_megabytes_pass_both_ways,
+    f18_many_small_messages_pass_both_ways,
+    f18_a_wrong_password_over_tls_is_told_as_in_clear,
 }
 
 /// An authority, and a listener of the shared node that shows a certificate of its.

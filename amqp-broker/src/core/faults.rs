@@ -52,6 +52,8 @@ pub enum Reaction {
     /// Says that it could not take the message: `basic.nack`. It is in its queues all the same, as it may be with
     /// RabbitMQ.
     Nack,
+    /// Does not take the message, and says so: `basic.nack`, as of a queue that is full.
+    Reject,
     /// Loses it: nothing is done and nothing is said.
     Ignore,
     /// Closes the channel with this code and text.
@@ -167,6 +169,7 @@ pub(super) enum Verdict {
     NoConfirm,
     ConfirmAfter(Micros),
     Nack,
+    Reject,
     /// There is nothing left to do.
     Done,
 }
@@ -193,6 +196,7 @@ impl Core {
                 Verdict::ConfirmAfter(Micros::try_from(delay.as_micros()).unwrap_or(Micros::MAX / 2))
             }
             Some(Reaction::Nack) => Verdict::Nack,
+            Some(Reaction::Reject) => Verdict::Reject,
             Some(reaction) => {
                 // A sequence number it has, even so.
                 if let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number))
@@ -225,7 +229,7 @@ impl Core {
             routing_key: &routing_key,
         };
         match self.faults.reaction(&seen) {
-            None | Some(Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack) => false,
+            None | Some(Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack | Reaction::Reject) => false,
             Some(reaction) => {
                 self.react(id, number, (method.class_id(), method.method_id()), reaction);
                 true
@@ -242,7 +246,7 @@ impl Core {
             }
             Reaction::Cut => self.cut(id),
             Reaction::Stall => self.stall(id, true),
-            Reaction::Ignore | Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack => {}
+            Reaction::Ignore | Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack | Reaction::Reject => {}
         }
     }
 

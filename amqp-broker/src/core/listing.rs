@@ -126,6 +126,8 @@ pub struct ConnectionInfo {
     pub frame_max: u32,
     /// The negotiated channel limit.
     pub channel_max: u16,
+    /// Whether it is one over TLS.
+    pub tls: bool,
     /// All client properties.
     pub client_properties: FieldTable,
 }
@@ -275,6 +277,7 @@ impl Core {
             heartbeat: session.heartbeat,
             frame_max: session.frame_max,
             channel_max: session.channel_max,
+            tls: session.tls,
             client_properties: session.client_properties.clone(),
         })
         .collect()

@@ -142,6 +142,13 @@ impl Core {
         id
     }
 
+    /// The session's connection is one over TLS.
+    pub(crate) fn note_tls(&mut self, session: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.tls = true;
+        }
+    }
+
     /// Takes whole frames from `input`, and carries them out. A partial one stays in it, and so does everything while
     /// the session does not [want to read](Self::wants_read).
     pub fn handle_input(&mut self, now: Instant, session: SessionId, input: &mut BytesMut) {

@@ -58,7 +58,10 @@ impl Core {
             *last += 1;
             *last
         });
-        let outcome = self.distribute(id, number, &message, routes, publish.mandatory);
+        let outcome = match verdict {
+            Verdict::Reject => Fate::Rejected,
+            _ => self.distribute(id, number, &message, routes, publish.mandatory),
+        };
         if let Some(sequence) = sequence {
             self.confirm(id, number, sequence, outcome, verdict);
         }

@@ -1,23 +1,29 @@
-//! The broker on a port: a [`Broker`] is a handle on the thread of `event_loop`, which moves bytes between sockets and the
-//! [`Core`]. Both share the core behind a mutex; a handle that has changed something wakes the thread.
+//! The broker on a port: a [`Broker`] is a handle on the thread of `event_loop`, which moves bytes between sockets
+//! (`listener`, `connection`, `transport`) and the [`Core`]. Both share the core behind a mutex (`shared`); a handle that has changed
+//! something wakes the thread. `inspect` is what tests ask of it, `operate` what they do to it.
 
+mod connection;
 mod event_loop;
+mod inspect;
+mod listener;
+mod operate;
+mod shared;
+mod transport;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Waker;
 
-use crate::core::{Core, NotThere, Rule, SessionId};
-use crate::{
-    Alarm, BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, Emulate, ExchangeInfo, Limits, Mechanism,
-    MessageInfo, Permissions, QueueInfo,
-};
+use crate::core::Core;
+use crate::{Emulate, Limits, Mechanism};
 use event_loop::EventLoop;
+use listener::Listener;
+use shared::Shared;
+use transport::Security;
 
 /// How a broker is to be started.
 ///
@@ -36,6 +42,7 @@ pub struct Builder {
     mechanisms: Option<Vec<Mechanism>>,
     port: u16,
     seed: Option<u64>,
+    security: Security,
 }
 
 impl Builder {
@@ -74,14 +81,22 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS, and nothing in clear: its URI begins with `amqps://`, and names the host `localhost`, for which the
+    /// certificate should be. [`Broker::listen_tls`] adds TLS to what is spoken in clear.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<rustls::ServerConfig>>) -> Self {
+        self.security = Security::Tls(config.into());
+        self
+    }
+
     /// Starts the broker.
     ///
     /// # Errors
     /// If the port is taken, or there is no thread to be had.
     pub fn start(self) -> io::Result<Broker> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let listener = Listener::bind(self.port, self.security)?;
+        let (address, is_secure) = (listener.address()?, listener.is_secure());
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let nanos = unix_time.as_nanos().to_le_bytes();
         let seed = self.seed.unwrap_or_else(|| u64::from_le_bytes(nanos.first_chunk().copied().unwrap_or_default()));
@@ -90,24 +105,26 @@ impl Builder {
         if let Some(mechanisms) = self.mechanisms {
             core.set_mechanisms(mechanisms);
         }
-        let core = Arc::new(Mutex::new(core));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let event_loop = EventLoop::new(listener, Arc::clone(&core), Arc::clone(&stopping))?;
+        let shared = Arc::new(Shared::new(core));
+        shared.add_listener(listener);
+        let event_loop = EventLoop::new(Arc::clone(&shared))?;
         let waker = event_loop.waker();
         let thread = thread::Builder::new().name("amqp-broker".to_owned()).spawn(move || event_loop.run())?;
-        Ok(Broker { core, waker, stopping, address, version: self.version, thread: Some(thread) })
+        waker.wake()?;
+        Ok(Broker { shared, waker, address, is_secure, version: self.version, thread: Some(thread) })
     }
 }
 
-/// A running broker, on a port of 127.0.0.1. Dropping it ends it, and all its connections.
+/// A running broker, on a port of 127.0.0.1. Dropping it ends it, and all its connections, without a word;
+/// [`shutdown`](Self::shutdown) ends it in order.
 ///
 /// There is the virtual host `/` and the user `guest` with the password `guest`.
 #[derive(Debug)]
 pub struct Broker {
-    core: Arc<Mutex<Core>>,
+    shared: Arc<Shared>,
     waker: Arc<Waker>,
-    stopping: Arc<AtomicBool>,
     address: SocketAddr,
+    is_secure: bool,
     version: Emulate,
     thread: Option<JoinHandle<()>>,
 }
@@ -124,13 +141,24 @@ impl Broker {
     /// To start one with other settings.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { version: Emulate::default(), limits: None, mechanisms: None, port: 0, seed: None }
+        Builder {
+            version: Emulate::default(),
+            limits: None,
+            mechanisms: None,
+            port: 0,
+            seed: None,
+            security: Security::default(),
+        }
     }
 
     /// The URI of its virtual host `/`, for `guest`.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("amqp://guest:guest@{}", self.address)
+        match self.is_secure {
+            // A certificate is for a name.
+            true => format!("amqps://guest:guest@localhost:{}", self.address.port()),
+            false => format!("amqp://guest:guest@{}", self.address),
+        }
     }
 
     /// Where it listens.
@@ -145,190 +173,41 @@ impl Broker {
         self.version
     }
 
-    /// The queues of the virtual host `/`, by name.
+    /// Listens on one more port of 127.0.0.1, for TLS, and returns its address.
+    ///
+    /// # Errors
+    /// If there is no port to be had.
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(&self, config: impl Into<Arc<rustls::ServerConfig>>) -> io::Result<SocketAddr> {
+        let listener = Listener::bind(0, Security::Tls(config.into()))?;
+        let address = listener.address()?;
+        self.shared.add_listener(listener);
+        self.waker.wake()?;
+        Ok(address)
+    }
+
+    /// Waits until a condition holds, for so long at most, and says whether it does. It is looked at now, and whenever
+    /// something has happened in the broker: it should ask the broker, and nothing else.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use amqp_broker::Broker;
+    /// # fn example(broker: &Broker) {
+    /// let is_empty = |broker: &Broker| broker.queue("orders").is_some_and(|queue| queue.messages() == 0);
+    /// assert!(broker.wait_until(Duration::from_secs(5), is_empty), "the orders are not worked off");
+    /// # }
+    /// ```
     #[must_use]
-    pub fn queues(&self) -> Vec<QueueInfo> {
-        self.queues_in("/").unwrap_or_default()
+    pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        self.shared.wait_until(timeout, || condition(self))
     }
 
-    /// The queues of a virtual host, by name.
-    ///
-    /// # Errors
-    /// If there is no such virtual host.
-    pub fn queues_in(&self, vhost: &str) -> Result<Vec<QueueInfo>, NotThere> {
-        self.lock().list_queues(vhost)
-    }
-
-    /// A queue of the virtual host `/`; `None` if there is none of that name.
-    #[must_use]
-    pub fn queue(&self, name: &str) -> Option<QueueInfo> {
-        self.queues().into_iter().find(|queue| queue.name == name)
-    }
-
-    /// The exchanges of the virtual host `/`, by name.
-    #[must_use]
-    pub fn exchanges(&self) -> Vec<ExchangeInfo> {
-        self.lock().list_exchanges("/").unwrap_or_default()
-    }
-
-    /// The bindings of the virtual host `/`, those of the default exchange included.
-    #[must_use]
-    pub fn bindings(&self) -> Vec<BindingInfo> {
-        self.lock().list_bindings("/").unwrap_or_default()
-    }
-
-    /// The consumers of a queue of the virtual host `/`, oldest first.
-    ///
-    /// # Errors
-    /// If there is no such queue.
-    pub fn consumers(&self, queue: &str) -> Result<Vec<ConsumerInfo>, NotThere> {
-        self.lock().list_consumers("/", queue)
-    }
-
-    /// The messages that wait in a queue of the virtual host `/`, in their order, or that are in the stream.
-    ///
-    /// # Errors
-    /// If there is no such queue.
-    pub fn messages(&self, queue: &str) -> Result<Vec<MessageInfo>, NotThere> {
-        self.lock().list_messages("/", queue)
-    }
-
-    /// The open connections, oldest first.
-    #[must_use]
-    pub fn connections(&self) -> Vec<ConnectionInfo> {
-        self.lock().list_connections()
-    }
-
-    /// The open channels.
-    #[must_use]
-    pub fn channels(&self) -> Vec<ChannelInfo> {
-        self.lock().list_channels()
-    }
-
-    /// What the broker would have logged about connections, from line number `from` on, and the number of the line that comes
-    /// next. A connection that ends without a close is a `[warning]`, one that the broker closes an `[error]`.
-    #[must_use]
-    pub fn log_since(&self, from: usize) -> (Vec<String>, usize) {
-        self.lock().log_since(from)
-    }
-
-    /// Sets or ends an alarm: while there is one, nothing is read from connections that publish.
-    pub fn set_alarm(&self, alarm: Alarm, on: bool) {
-        self.change(|core| core.set_alarm(Instant::now(), alarm, on));
-    }
-
-    /// Makes a fault, from now on.
-    pub fn add_rule(&self, rule: Rule) {
-        self.change(|core| core.add_rule(rule));
-    }
-
-    /// Forgets all rules.
-    pub fn clear_rules(&self) {
-        self.change(Core::clear_rules);
-    }
-
-    /// Closes the connections whose client property `connection_name` is `name`, and returns how many they were. An operator
-    /// closes with 320.
-    pub fn close_connections(&self, name: &str, code: u16, text: &str) -> usize {
-        self.each(name, |core, id| core.force_close(id, code, text))
-    }
-
-    /// Closes all connections.
-    pub fn close_all_connections(&self, code: u16, text: &str) -> usize {
-        self.change(|core| {
-            let all = core.everybody();
-            all.iter().for_each(|id| core.force_close(*id, code, text));
-            all.len()
-        })
-    }
-
-    /// Closes all channels of the connections of this name, and returns how many they were.
-    pub fn close_channels(&self, name: &str, code: u16, text: &str) -> usize {
-        let mut count = 0;
-        self.each(name, |core, id| count += core.force_close_channels(id, code, text));
-        count
-    }
-
-    /// Drops the connections of this name without a word, and returns how many they were.
-    pub fn cut_connections(&self, name: &str) -> usize {
-        self.each(name, Core::operate_cut)
-    }
-
-    /// Neither reads from nor writes to the connections of this name any more, and returns how many they are.
-    pub fn stall_connections(&self, name: &str) -> usize {
-        self.each(name, |core, id| core.operate_stall(id, true))
-    }
-
-    /// Goes on with those that [`stall_connections`](Self::stall_connections) or a rule has stalled.
-    pub fn resume_connections(&self, name: &str) -> usize {
-        self.each(name, |core, id| core.operate_stall(id, false))
-    }
-
-    /// Cancels all consumers of a queue of the virtual host `/`, as RabbitMQ does when a queue's node goes, and returns how many
-    /// they were.
-    ///
-    /// # Errors
-    /// If there is no such queue.
-    pub fn cancel_consumers(&self, queue: &str) -> Result<usize, NotThere> {
-        self.change(|core| core.cancel_consumers("/", queue))
-    }
-
-    /// Deletes a queue of the virtual host `/`, whoever uses it.
-    ///
-    /// # Errors
-    /// If there is no such queue.
-    pub fn delete_queue(&self, queue: &str) -> Result<(), NotThere> {
-        self.change(|core| core.operate_delete_queue("/", queue))
-    }
-
-    /// Adds a virtual host in which `guest` may do everything. `false` if there is one of that name.
-    pub fn add_vhost(&self, name: &str) -> bool {
-        self.change(|core| core.add_vhost(name))
-    }
-
-    /// Deletes a virtual host with all that is in it. Its connections are closed.
-    ///
-    /// # Errors
-    /// If there is no such virtual host.
-    pub fn delete_vhost(&self, name: &str) -> Result<(), NotThere> {
-        self.change(|core| core.delete_vhost(name))
-    }
-
-    /// Adds a user who may do nothing yet, or gives one another password.
-    pub fn add_user(&self, name: &str, password: &str) {
-        self.change(|core| core.add_user(name, password));
-    }
-
-    /// Deletes a user. Connections that are open stay open, and may do nothing any more.
-    ///
-    /// # Errors
-    /// If there is no such user.
-    pub fn delete_user(&self, name: &str) -> Result<(), NotThere> {
-        self.change(|core| core.delete_user(name))
-    }
-
-    /// Lets a user do in a virtual host what the patterns say.
-    ///
-    /// # Errors
-    /// If there is no such user or virtual host.
-    pub fn set_permissions(&self, user: &str, vhost: &str, permissions: Permissions) -> Result<(), NotThere> {
-        self.change(|core| core.set_permissions(user, vhost, permissions))
-    }
-
-    /// Lets a user do everything in a virtual host.
-    ///
-    /// # Errors
-    /// If there is no such user or virtual host.
-    pub fn allow_everything(&self, user: &str, vhost: &str) -> Result<(), NotThere> {
-        self.change(|core| core.allow_everything(user, vhost))
-    }
-
-    fn each(&self, name: &str, mut act: impl FnMut(&mut Core, SessionId)) -> usize {
-        self.change(|core| {
-            let named = core.named(name);
-            named.iter().for_each(|id| act(core, *id));
-            named.len()
-        })
+    /// Ends as RabbitMQ does when it is shut down: no new client is let in, and those that are there are told by 320,
+    /// `CONNECTION_FORCED`. Waits for so long at most until they have gone, and says whether they have.
+    pub fn shutdown(self, timeout: Duration) -> bool {
+        self.shared.close();
+        self.close_all_connections(320, "broker forced connection closure with reason 'shutdown'");
+        self.wait_until(timeout, |broker| broker.connections().is_empty())
     }
 
     /// Changes something, and has the thread write what follows from it.
@@ -338,19 +217,20 @@ impl Broker {
         let result = change(&mut core);
         core.finish();
         drop(core);
+        self.shared.note_change();
         // If the thread has gone, nobody is connected.
         let _ = self.waker.wake();
         result
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.core()
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
+        self.shared.stop();
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
             // It does not panic; and if it did, the test has its own troubles.

@@ -18,6 +18,7 @@ mod lease;
 mod panics;
 mod report;
 mod runner;
+mod secure;
 mod subject;
 mod watch;
 

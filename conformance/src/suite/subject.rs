@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use amqp_broker::{Alarm, Emulate, Limits, Mechanism};
 
+use super::secure::server_config;
 use crate::certificates::Identity;
 use crate::node::{Binding, Channel, ClientCertificates, Connection, Exchange, LogMark, Queue};
 use crate::{Failure, Node, Options, Result, wait};
@@ -87,12 +88,15 @@ impl Subject {
         }
     }
 
-    /// Adds a listener for AMQP over TLS, and gives its address. `amqp-broker` has none.
+    /// Adds a listener for AMQP over TLS, and gives its address.
     ///
     /// # Errors
     /// If there is none to be had.
     pub fn listen_tls(&self, identity: &Identity, clients: ClientCertificates<'_>) -> Result<SocketAddr> {
-        self.rabbitmq()?.listen_tls(identity, clients)
+        match self {
+            Self::RabbitMq(node) => node.listen_tls(identity, clients),
+            Self::InProcess(broker) => Ok(broker.listen_tls(server_config(identity, clients)?)?),
+        }
     }
 
     /// The port of its AMQP listener on 127.0.0.1.
@@ -209,7 +213,7 @@ impl Subject {
             heartbeat: connection.heartbeat.into(),
             frame_max: connection.frame_max.into(),
             channel_max: connection.channel_max.into(),
-            tls: false,
+            tls: connection.tls,
             client_properties: amqp_broker::texts(&connection.client_properties),
         };
         Ok(broker.connections().into_iter().map(connection).collect())

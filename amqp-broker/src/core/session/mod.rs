@@ -97,6 +97,7 @@ pub(super) struct Session {
     pub(super) woken: bool,
     pub(super) cut: bool,
     pub(super) stalled: bool,
+    pub(super) tls: bool,
 }
 
 impl Session {
@@ -124,6 +125,7 @@ impl Session {
             woken: false,
             cut: false,
             stalled: false,
+            tls: false,
         }
     }
 
