@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_stays_open_while_nobody_calls() {
+    fn p16_a_connection_stays_open_while_nobody_calls() {
         let (connection, served, _) = connect(Peer { heartbeat: 1, ..Peer::default() });
         assert_eq!(connection.tuning().heartbeat, Some(Duration::from_secs(1)));
         thread::sleep(Duration::from_millis(3500));

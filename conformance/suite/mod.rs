@@ -7,6 +7,7 @@
 //! - `block_on(future)`: runs a case; what it spawns gets on even while the case blocks its thread
 //! - `spawn(future)`: runs concurrently; awaiting what it returns gives the result, or goes on with its panic
 //! - `sleep(duration)`
+//! - `THREADS_PER_CONNECTION`: how many threads a connection takes
 //! - `timeout(duration, future)`: `Err(Elapsed)` if the future takes longer. A blocking adapter can say so only
 //!   afterwards, so this is for things that must end, not for giving up on things that do not.
 //!
@@ -44,6 +45,7 @@ mod put_back;
 mod qos;
 mod queues;
 mod reply;
+mod resources;
 mod scope;
 mod settle;
 mod smoke;
@@ -52,6 +54,7 @@ mod streamed_out;
 mod streams;
 mod support;
 mod tls;
+mod transactions;
 mod typed;
 
 /// All cases.
@@ -85,8 +88,10 @@ pub(crate) fn cases() -> Vec<Case> {
         queues::cases(),
         reply::cases(),
         scope::cases(),
+        resources::cases(),
         settle::cases(),
         smoke::cases(),
+        transactions::cases(),
         streamed_in::cases(),
         streamed_out::cases(),
         streams::cases(),

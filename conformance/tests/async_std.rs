@@ -15,6 +15,9 @@ mod facade {
     pub(crate) use async_std::task::block_on;
     use async_std::task::{self, JoinHandle};
 
+    /// Threads that a connection takes.
+    pub(crate) const THREADS_PER_CONNECTION: usize = 0;
+
     /// On a thread of its own. The executor that connections run on has as many threads as the machine has cores, and a
     /// case must not block them.
     pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>

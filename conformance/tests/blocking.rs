@@ -232,6 +232,9 @@ mod facade {
         }
     }
 
+    /// Threads that a connection takes.
+    pub(crate) const THREADS_PER_CONNECTION: usize = 1;
+
     /// Runs a case, whose futures are ready, unless it made one itself.
     pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         struct Unpark(Thread);

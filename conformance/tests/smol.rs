@@ -17,6 +17,9 @@ mod facade {
     pub(crate) use smol::block_on;
     use smol::future::FutureExt;
 
+    /// Threads that a connection takes.
+    pub(crate) const THREADS_PER_CONNECTION: usize = 0;
+
     /// On a thread of its own. Connections run on smol's only executor thread, which a case must not block.
     pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
     where

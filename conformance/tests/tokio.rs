@@ -17,6 +17,9 @@ mod facade {
     use tokio::task::JoinHandle;
     pub(crate) use tokio::time::{sleep, timeout};
 
+    /// Threads that a connection takes.
+    pub(crate) const THREADS_PER_CONNECTION: usize = 0;
+
     /// Two threads beside the case's own: a case that blocks does not stop its connections.
     pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)

@@ -25,6 +25,7 @@ pub struct Case {
     pub(super) name: &'static str,
     pub(super) limit: Duration,
     pub(super) need: Option<&'static str>,
+    pub(super) is_alone: bool,
     pub(super) run: fn(Context) -> CaseFuture,
 }
 
@@ -32,7 +33,14 @@ impl Case {
     /// A case named `name` in the module `path`, whose last part becomes its group.
     pub fn new(path: &'static str, name: &'static str, run: fn(Context) -> CaseFuture) -> Self {
         let group = path.rsplit("::").next().unwrap_or(path);
-        Self { group, name, limit: LIMIT, need: None, run }
+        Self { group, name, limit: LIMIT, need: None, is_alone: false, run }
+    }
+
+    /// Runs it in a process of its own with a node of its own, so that what it measures of either is its own doing.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
     }
 
     /// Gives it another time limit than a minute.
@@ -75,19 +83,20 @@ impl<T: Outcome, E: Debug> Outcome for Result<T, E> {
     }
 }
 
-/// Lists the cases of a file: `cases! { first_case, slow_case within 120, special_case needs "a restart" }`, where the
-/// number is a time limit in seconds, and the text is [what only a RabbitMQ node has](Case::needing).
+/// Lists the cases of a file: `cases! { first_case, slow_case within 120, special_case needs "a restart", measuring_case
+/// (alone) }`, where the number is a time limit in seconds, the text is [what only a RabbitMQ node has](Case::needing), and
+/// `alone` gives a case [a process of its own](Case::alone).
 ///
 /// It makes the function `cases()` that `suite/mod.rs` collects. A case that is not listed is dead code, and the
 /// compiler says so.
 #[macro_export]
 macro_rules! cases {
-    ($($name:ident $(within $seconds:literal)? $(needs $what:literal)?),* $(,)?) => {
+    ($($name:ident $(($place:ident))? $(within $seconds:literal)? $(needs $what:literal)?),* $(,)?) => {
         pub(crate) fn cases() -> Vec<$crate::Case> {
             vec![$(
                 $crate::Case::new(module_path!(), stringify!($name), |context| {
                     Box::pin(async move { $crate::suite::Outcome::into_result($name(context).await) })
-                })$(.within($seconds))?$(.needing($what))?
+                })$(.$place())?$(.within($seconds))?$(.needing($what))?
             ),*]
         }
     };

@@ -12,6 +12,7 @@
 //! - [`run`] starts one node, runs the cases in parallel, and ends the node. A panic fails its case with its
 //!   message, a hang fails its case with its name. A report says how it went, to people and to `scripts/suite`.
 
+mod alone;
 mod case;
 mod context;
 mod lease;

@@ -8,6 +8,7 @@ use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use super::alone;
 use super::case::{Case, CaseFuture, CaseResult};
 use super::context::{Broker, Context};
 use super::panics;
@@ -60,7 +61,9 @@ pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Cas
             text.push_str(&format!("\nThe broker's log, from [warning] on, over all cases:\n{log}\n"));
         }
         let _ = io::stdout().write_all(text.as_bytes());
-        written = report.append_results(adapter, &node.title());
+        if !alone::is_alone() {
+            written = report.append_results(adapter, &node.title());
+        }
     }
     // A case that hangs may hold the node: it then ends with this process, which it notices.
     drop(broker);
@@ -73,15 +76,21 @@ pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Cas
 
 fn trial(case: Case, broker: &Arc<Broker>, report: &Arc<Report>, block_on: fn(CaseFuture) -> CaseResult) -> Trial {
     let (broker, report) = (Arc::clone(broker), Arc::clone(report));
-    Trial::test(format!("{}::{}", case.group, case.name), move || {
+    let name = format!("{}::{}", case.group, case.name);
+    Trial::test(name.clone(), move || {
         let watch = Arc::new(Watch::start());
-        let result = supervise(case, &watch, {
-            let watch = Arc::clone(&watch);
-            move || match Context::new(case, broker, watch) {
-                Ok(context) => block_on((case.run)(context)),
-                Err(failure) => Err(failure.to_string()),
-            }
-        });
+        let result = if case.is_alone && !alone::is_alone() {
+            // That process keeps to the case's time.
+            alone::run(&name)
+        } else {
+            supervise(case, &watch, {
+                let watch = Arc::clone(&watch);
+                move || match Context::new(case, broker, watch) {
+                    Ok(context) => block_on((case.run)(context)),
+                    Err(failure) => Err(failure.to_string()),
+                }
+            })
+        };
         report.note(case, &result, watch.elapsed());
         result.map_err(Failed::from)
     })
