@@ -104,6 +104,13 @@ pub enum TimeoutReason {
     Confirm,
     /// There was no room to publish.
     Room,
+    /// The connection was down, and did not come back in time.
+    Disconnected {
+        /// Why it was down.
+        cause: String,
+    },
+    /// It is time for the next attempt to connect, or to restore something.
+    Reconnect,
     /// `close-ok` did not come.
     Close,
     /// Handlers of deliveries were not done.
@@ -125,6 +132,8 @@ impl fmt::Display for TimeoutReason {
             Self::Handshake { state } => write!(f, "the peer went silent in the handshake, in state {state}"),
             Self::Call { method } => write!(f, "no reply to {method}"),
             Self::Confirm => f.write_str("the publish was not confirmed"),
+            Self::Disconnected { cause } => write!(f, "the connection did not come back in time ({cause})"),
+            Self::Reconnect => f.write_str("the next attempt is due"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
             Self::Handlers => f.write_str("handlers were not done in time, and what they had was put back"),
             Self::Checkout => f.write_str("no connection of the pool was to be had"),

@@ -7,6 +7,7 @@
 //! | [`wire`] | bytes to frames and back; field tables and short strings |
 //! | [`method`] | frames to typed methods, content headers and properties, and back; a file for each class |
 //! | [`conn`] | a client's connection and its channels as a state machine: [`conn::Connection`] is the manual |
+//! | [`recovery`] | how a lost connection comes back: delays, and what was declared |
 //! | [`config`], [`uri`], [`sasl`] | where to connect, as whom, with which limits and deadlines |
 //! | [`error`] | the one error type |
 //!
@@ -26,6 +27,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod method;
+pub mod recovery;
 pub mod sasl;
 pub mod uri;
 pub mod wire;

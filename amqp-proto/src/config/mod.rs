@@ -7,12 +7,14 @@
 mod error;
 mod parts;
 mod properties;
+mod recovery;
 mod tls;
 
 use std::time::Duration;
 
 pub use self::error::ConfigError;
 pub use self::parts::{Address, Heartbeat, Limits, TcpOptions, Timeouts};
+pub use self::recovery::Recovery;
 pub use self::tls::{TlsInput, TlsOptions, Verify};
 use crate::sasl::{Credentials, Mechanism};
 use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
@@ -80,6 +82,8 @@ pub struct Config {
     pub prefetch: u16,
     /// The socket's options.
     pub tcp: TcpOptions,
+    /// How the connection comes back when it is lost; `None`, the default: it does not.
+    pub recovery: Option<Recovery>,
     /// The first client property that could not be put among them.
     bad_property: Option<EncodeError>,
     allow_unverified: bool,
@@ -104,6 +108,7 @@ impl Default for Config {
             limits: Limits::default(),
             prefetch: 100,
             tcp: TcpOptions::default(),
+            recovery: None,
             bad_property: None,
             allow_unverified: false,
         }
@@ -342,6 +347,19 @@ impl Config {
     pub fn tcp_nodelay(mut self, nodelay: bool) -> Self {
         self.tcp.nodelay = nodelay;
         self
+    }
+
+    /// Sets [`recovery`](Config#structfield.recovery).
+    #[must_use]
+    pub fn recovery(mut self, recovery: impl Into<Option<Recovery>>) -> Self {
+        self.recovery = recovery.into();
+        self
+    }
+
+    /// When the connection is lost it has ended.
+    #[must_use]
+    pub fn no_recovery(self) -> Self {
+        self.recovery(None)
     }
 
     /// Allows [`Verify::None`], that is `verify=verify_none` in a URI, and by that an attacker between this side and

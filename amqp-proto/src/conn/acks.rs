@@ -23,6 +23,7 @@ impl Connection {
         }
         let Some(channel) = self.settleable(tag).map_err(|error| error.during(NAME))? else { return Ok(()) };
         if matches!(channel.mode, Mode::Transaction) {
+            channel.uncommitted = true;
             return self.settle(NAME, tag, false, |value| basic::Ack { delivery_tag: value, multiple: false }.into());
         }
         if !channel.unsettled.ack(tag.value) {
@@ -120,12 +121,17 @@ impl Connection {
             channel.unsettled.settle(tag.value);
         }
         let number = channel.number;
-        put_any(self.tail_of(tag.channel), number, &method(tag.value))?;
+        put_any(self.wire_of(tag.channel), number, &method(tag.value))?;
         Ok(())
     }
 
     fn settle_raw(&mut self, id: ChannelId, tag: u64, multiple: bool, method: &Method<'static>) -> Result<(), Error> {
         self.usable(id)?;
+        if self.is_held(id) {
+            // Whatever the number was of, the broker has put back.
+            self.stats.stale_settlements += 1;
+            return Ok(());
+        }
         self.flush_acks(id);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         match (multiple, tag) {
@@ -136,7 +142,7 @@ impl Connection {
             }
         }
         let number = channel.number;
-        put_any(self.tail_of(id), number, method)?;
+        put_any(self.wire_of(id), number, method)?;
         Ok(())
     }
 

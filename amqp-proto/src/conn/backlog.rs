@@ -151,6 +151,7 @@ impl Connection {
         }
         let number = channel.number;
         channel.drops_returned_bodies = true;
+        channel.uncommitted = true;
         if !self.takes_room(id) {
             return Err(self.no_room(id));
         }
@@ -279,6 +280,7 @@ impl Connection {
     fn end_body(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         let Some(backlog) = channel.backlog.take() else { return };
+        self.unsent.queued += u64::from(matches!((&channel.mode, &channel.state), (Mode::Plain, ChannelState::Open)));
         self.out.tail().extend_from_slice(&backlog.behind);
         if matches!(channel.state, ChannelState::Closed(_)) {
             let number = channel.number;
@@ -297,15 +299,6 @@ impl Connection {
             return Error::invalid("another body is being written on this channel").during("basic.publish");
         }
         Error::new(ErrorKind::Full)
-    }
-
-    /// Where the channel's next frames go: behind its body, if one is leaving.
-    #[inline]
-    pub(super) fn tail_of(&mut self, id: ChannelId) -> &mut Vec<u8> {
-        match self.channels.get_mut(id).and_then(|channel| channel.backlog.as_mut()) {
-            Some(backlog) => backlog.tail(),
-            None => self.out.tail(),
-        }
     }
 
     /// The largest frame that may be sent.

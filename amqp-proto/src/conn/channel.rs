@@ -20,10 +20,12 @@ use super::backlog::Backlog;
 use super::confirms::Window;
 use super::consumers::Ended;
 use super::content::{Assembly, Returned};
+use super::held::{Held, Stage};
 use super::ids::{ChannelId, ConsumerId, RequestId};
 use super::room::Line;
 use super::settle::Unsettled;
 use crate::error::{Error, ErrorKind};
+use crate::recovery::Change;
 
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -33,7 +35,7 @@ pub(super) struct Channel {
     /// The owner has gone.
     pub(super) released: bool,
     /// Replies that will come, in the order of their requests.
-    pub(super) pending: VecDeque<Pending>,
+    pending: VecDeque<Pending>,
     /// The message that is coming in.
     pub(super) assembly: Option<Assembly>,
     pub(super) unsettled: Unsettled,
@@ -66,6 +68,18 @@ pub(super) struct Channel {
     pub(super) drops_returned_bodies: bool,
     /// Acks wait for the end of the turn, and the channel stands in the connection's list of such.
     pub(super) dirty: bool,
+    /// It waits until its connection is back, and so does what it is asked for.
+    pub(super) held: Option<Box<Held>>,
+    /// The queue that was declared last on it, which an empty name means.
+    pub(super) last_queue: String,
+    /// What is declared on it is not recorded.
+    pub(super) is_unrecorded: bool,
+    /// Nobody but the connection itself uses it.
+    pub(super) is_internal: bool,
+    /// Something in its transaction is not committed.
+    pub(super) uncommitted: bool,
+    /// What was in its transaction is gone, for this reason: it cannot be committed.
+    pub(super) void: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -96,7 +110,7 @@ pub(super) struct Pending {
 }
 
 /// What the reply's handler has to know of the request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum About {
     Nothing,
     Get {
@@ -106,20 +120,30 @@ pub(super) enum About {
     Consume(ConsumerId, Box<[u8]>),
     /// A consumer goes on with another prefetch, by this tag.
     Resume(ConsumerId, Box<[u8]>),
+    /// A consumer goes on after its connection or its queue was lost.
+    Restored(ConsumerId, Box<[u8]>),
     /// A consumer ends, if there is one of this tag.
     Cancel(Option<ConsumerId>, Box<[u8]>),
     /// A consumer has ended by this tag, and goes on.
     Replace(ConsumerId, Box<[u8]>),
+    /// It changes what is recorded of the topology.
+    Change(Box<Change>),
+    /// It is declared once more.
+    Declare,
+    /// It rolls back a transaction that cannot be committed, for this reason.
+    Void(Error),
 }
 
 impl About {
     /// Whether a reply with this consumer tag may be the one that is awaited. An empty one is the oldest's.
     pub(super) fn has_tag(&self, tag: &[u8]) -> bool {
         match self {
-            Self::Consume(_, own) | Self::Resume(_, own) | Self::Cancel(_, own) | Self::Replace(_, own) => {
-                tag.is_empty() || **own == *tag
-            }
-            Self::Nothing | Self::Get { .. } => false,
+            Self::Consume(_, own)
+            | Self::Resume(_, own)
+            | Self::Restored(_, own)
+            | Self::Cancel(_, own)
+            | Self::Replace(_, own) => tag.is_empty() || **own == *tag,
+            Self::Nothing | Self::Get { .. } | Self::Change(_) | Self::Declare | Self::Void(_) => false,
         }
     }
 }
@@ -151,7 +175,43 @@ impl Channel {
             returns_watched: false,
             drops_returned_bodies: false,
             dirty: false,
+            held: None,
+            last_queue: String::new(),
+            is_unrecorded: false,
+            is_internal: false,
+            uncommitted: false,
+            void: None,
         }
+    }
+
+    /// A reply will come to what was sent last on the channel.
+    pub(super) fn await_reply(&mut self, pending: Pending) {
+        match &mut self.held {
+            Some(held) => held.push(Some(pending)),
+            None => self.pending.push_back(pending),
+        }
+    }
+
+    /// The replies that will come to what really was sent.
+    pub(super) fn pending_mut(&mut self) -> &mut VecDeque<Pending> {
+        &mut self.pending
+    }
+
+    pub(super) fn take_all_pending(&mut self) -> VecDeque<Pending> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Whether everything that was sent has its reply.
+    pub(super) fn awaits_nothing(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The consumers that are being restored, in the order of their requests.
+    pub(super) fn being_restored(&self) -> impl Iterator<Item = ConsumerId> {
+        self.pending.iter().filter_map(|pending| match pending.about {
+            About::Restored(consumer, _) => Some(consumer),
+            _ => None,
+        })
     }
 
     /// The oldest outstanding request that this is a reply to. Replies overtake each other: RabbitMQ answers
@@ -216,6 +276,8 @@ pub(super) struct Channels {
     closing: VecDeque<u16>,
     /// Channels that wait for a number that is about to be free.
     successors: Vec<(u16, ChannelId)>,
+    /// The channel whose number the connection's own channel borrows.
+    lender: Option<ChannelId>,
     next_generation: u32,
 }
 
@@ -239,18 +301,88 @@ impl Channels {
         };
         let waits = self.by_number.get(usize::from(number) - 1).is_some_and(Option::is_some)
             || self.stragglers.contains(&number);
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let entry = self.slots.vacant_entry();
-        let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let id = ChannelId { index, generation: self.next_generation };
-        let channel = entry.insert(Channel::new(id, number));
+        let channel = self.insert(number);
+        let (id, index) = (channel.id, channel.id.index);
         if waits {
-            self.successors.push((number, id));
             channel.backlog = Some(Box::new(Backlog::held()));
+            self.successors.push((number, id));
         } else if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
             *slot = Some(index);
         }
+        self.get_mut(id)
+    }
+
+    fn insert(&mut self, number: u16) -> &mut Channel {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        entry.insert(Channel::new(ChannelId { index, generation: self.next_generation }, number))
+    }
+
+    /// A new channel for the connection itself. Where all numbers are in use it borrows one of a channel that waits.
+    pub(super) fn open_internal(&mut self, channel_max: u16) -> Option<&mut Channel> {
+        let is_free = !self.free.is_empty() || self.by_number.len() < usize::from(channel_max);
+        let id = if is_free { self.open(channel_max)?.id } else { self.borrow_number(channel_max)? };
+        let channel = self.get_mut(id)?;
+        channel.is_internal = true;
+        channel.is_unrecorded = true;
         Some(channel)
+    }
+
+    fn borrow_number(&mut self, channel_max: u16) -> Option<ChannelId> {
+        let waits = |channel: &&Channel| {
+            channel.number <= channel_max && channel.held.as_ref().is_some_and(|held| held.stage != Stage::Reopening)
+        };
+        let lender = self.slots.iter().map(|(_, channel)| channel).find(waits)?;
+        let (number, lender) = (lender.number, lender.id);
+        self.lender = Some(lender);
+        let id = self.insert(number).id;
+        if let Some(slot) = self.by_number.get_mut(usize::from(number) - 1) {
+            *slot = Some(id.index);
+        }
+        Some(id)
+    }
+
+    /// The channel of the connection itself is closed: its number is free, or goes back to the channel that it is of.
+    pub(super) fn remove_internal(&mut self, id: ChannelId) {
+        let Some(number) = self.get(id).map(|channel| channel.number) else { return };
+        self.slots.remove(id.index());
+        let lender = self.lender.take().filter(|lender| self.get(*lender).is_some_and(|it| it.number == number));
+        match (lender, self.by_number.get_mut(usize::from(number) - 1)) {
+            (Some(lender), Some(slot)) => *slot = Some(lender.index),
+            (None, Some(slot)) => {
+                *slot = None;
+                self.free.push_back(number);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether frames with this number are for this channel.
+    pub(super) fn is_at(&self, number: u16, id: ChannelId) -> bool {
+        usize::from(number).checked_sub(1).and_then(|at| *self.by_number.get(at)?) == Some(id.index)
+    }
+
+    /// No close-ok comes any more.
+    pub(super) fn forget_stragglers(&mut self) {
+        for number in std::mem::take(&mut self.stragglers) {
+            self.pass_on(number);
+        }
+    }
+
+    /// Whether any channel waits for its connection in one of these stages.
+    pub(super) fn any_at(&self, stages: &[Stage]) -> bool {
+        let mut held = self.slots.iter().filter_map(|(_, channel)| channel.held.as_ref());
+        held.any(|held| stages.contains(&held.stage))
+    }
+
+    /// A queue has another name now.
+    pub(super) fn rename_queue(&mut self, old: &str, new: &str) {
+        for (_, channel) in &mut self.slots {
+            if channel.last_queue == old {
+                new.clone_into(&mut channel.last_queue);
+            }
+        }
     }
 
     /// The number will be free when the broker has answered.

@@ -223,6 +223,11 @@ impl Window {
         self.deadlines.clear();
     }
 
+    /// The channel is opened again: nothing waits any more, and the broker counts from 1.
+    pub(super) fn begin_anew(&mut self) {
+        (self.base, self.last_returned, self.armed_to) = (1, 0, 0);
+    }
+
     /// What became of a publish will not be known.
     fn lose(&mut self, seq: u64, waiter: Waiter, cause: &Error, each: &mut impl FnMut(End)) {
         self.open -= 1;

@@ -14,6 +14,9 @@ const NAME: &str = "basic.consume";
 /// The reply to `basic.consume`.
 pub(super) const CONSUME_OK: (u16, u16) = (basic::ConsumeOk::CLASS_ID, basic::ConsumeOk::METHOD_ID);
 
+/// The reply to `basic.qos`.
+pub(super) const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
+
 /// The reply to `basic.cancel`.
 pub(super) const CANCEL_OK: (u16, u16) = (basic::CancelOk::CLASS_ID, basic::CancelOk::METHOD_ID);
 
@@ -55,6 +58,8 @@ impl Connection {
         timeout: Option<Duration>,
     ) -> Result<RequestId, Error> {
         self.usable(id).map_err(|error| error.during(NAME))?;
+        self.check_held(id).map_err(|error| error.during(NAME))?;
+        let waits = self.is_held(id);
         let default = self.config.prefetch;
         let Some(channel) = self.channels.get_mut(id) else { return Err(Error::new(ErrorKind::ChannelNotOpen)) };
         let name = if consume.consumer_tag.is_empty() {
@@ -93,7 +98,11 @@ impl Connection {
             nowait: consume.nowait,
             arguments: consume.arguments,
         };
-        self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
+        // Without an answer there is nobody to tell if it cannot be sent later: it begins as those do that go on.
+        let is_sent = !(waits && consume.nowait);
+        if is_sent {
+            self.send(id, &method.into()).map_err(|error| error.during(NAME))?;
+        }
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
         let tag: Box<str> = name.into();
@@ -106,7 +115,7 @@ impl Connection {
         });
         let mut consumer = Consumer::new(generation, id, subscription, consume.no_ack, prefetch);
         if consume.nowait {
-            consumer.state = ConsumerState::Active;
+            consumer.state = if is_sent { ConsumerState::Active } else { ConsumerState::Suspended };
             (consumer.started, consumer.awaits_ok) = (true, false);
         }
         consumer.streamed = consume.streamed;
@@ -117,11 +126,12 @@ impl Connection {
         if let Some(channel) = self.channels.get_mut(id) {
             if !consume.nowait {
                 let about = About::Consume(consumer, tag.as_bytes().into());
-                channel.pending.push_back(Pending { reply: CONSUME_OK, request: Some(request), about });
+                channel.await_reply(Pending { reply: CONSUME_OK, request: Some(request), about });
             }
             channel.consumers.insert(tag, consumer);
         }
         if consume.nowait {
+            self.record_consumer(consumer);
             self.answer(Some(request), Ok(Reply::Consuming(consumer)));
         }
         Ok(request)
@@ -129,7 +139,6 @@ impl Connection {
 
     /// Tells the broker the prefetch of the next consumers; what the application set for the whole channel is to stay.
     pub(super) fn tell_prefetch(&mut self, id: ChannelId, prefetch: u16) -> Result<(), Error> {
-        const QOS_OK: (u16, u16) = (basic::QosOk::CLASS_ID, basic::QosOk::METHOD_ID);
         let whole_channel = self.channels.get(id).and_then(|channel| channel.global_qos);
         // RabbitMQ lifts the limit of the channel with every qos that is not global, so it is told once more; but for
         // 4.3, to which a global qos is one for each later consumer.
@@ -137,7 +146,7 @@ impl Connection {
             let Some(prefetch_count) = prefetch_count else { continue };
             self.send(id, &basic::Qos { prefetch_size: 0, prefetch_count, global }.into())?;
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.pending.push_back(Pending { reply: QOS_OK, request: None, about: About::Nothing });
+                channel.await_reply(Pending { reply: QOS_OK, request: None, about: About::Nothing });
             }
         }
         if let Some(channel) = self.channels.get_mut(id) {
@@ -180,10 +189,10 @@ impl Connection {
     pub fn cancel_nowait(&mut self, id: ConsumerId) -> Result<(), Error> {
         let consumer = self.consumer_mut(id).ok_or_else(|| Error::new(ErrorKind::ChannelNotOpen))?;
         let (channel, awaits_ok, tag) = (consumer.channel, consumer.awaits_ok, consumer.tag.clone());
-        let has_ended = consumer.state == ConsumerState::Ended;
+        let (has_ended, waits) = (consumer.state == ConsumerState::Ended, consumer.state == ConsumerState::Suspended);
         self.usable(channel).map_err(|error| error.during("basic.cancel"))?;
-        if awaits_ok {
-            // It cannot be cancelled yet.
+        if awaits_ok || waits {
+            // It cannot be cancelled yet, or need not be.
             return self.send_cancel(channel, id, None);
         }
         if !has_ended {
@@ -207,7 +216,9 @@ impl Connection {
 
     fn send_cancel_nowait(&mut self, id: ChannelId, consumer_tag: ShortStr<'_>) -> Result<(), Error> {
         self.flush_acks(id);
-        self.send(id, &basic::Cancel { consumer_tag, nowait: true }.into())
+        self.send(id, &basic::Cancel { consumer_tag, nowait: true }.into())?;
+        self.sent_without_reply(id, None);
+        Ok(())
     }
 
     /// Cancels by tag; a tag that is not in use is no error, at RabbitMQ.
@@ -230,7 +241,7 @@ impl Connection {
         let request = self.calls.insert("basic.cancel", Some(timeout.unwrap_or(self.config.timeouts.call)));
         if let Some(channel) = self.channels.get_mut(id) {
             let about = About::Cancel(None, tag.as_bytes().into());
-            channel.pending.push_back(Pending { reply: CANCEL_OK, request: Some(request), about });
+            channel.await_reply(Pending { reply: CANCEL_OK, request: Some(request), about });
         }
         Ok(request)
     }
@@ -242,7 +253,13 @@ impl Connection {
         request: Option<RequestId>,
     ) -> Result<(), Error> {
         self.usable(channel)?;
+        let waits = self.is_held(channel);
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
+        if consumer.state == ConsumerState::Suspended {
+            self.end_consumer(id, None);
+            self.answer(request, Ok(Reply::Done));
+            return Ok(());
+        }
         if consumer.state == ConsumerState::Ended {
             // The broker has cancelled it already.
             self.answer(request, Ok(Reply::Done));
@@ -252,7 +269,7 @@ impl Connection {
         let tag = consumer.tag.clone();
         // Nothing more is asked of the broker, and cancel-ok must be read: what is still under way is taken in.
         let freed = consumer.stop_counting();
-        let awaits_ok = consumer.awaits_ok;
+        let awaits_ok = consumer.awaits_ok || waits;
         if awaits_ok {
             consumer.cancels.push(request);
         }
@@ -265,7 +282,7 @@ impl Connection {
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&tag)?, nowait: false }.into())?;
         if let Some(channel) = self.channels.get_mut(channel) {
             let about = About::Cancel(Some(id), tag.into_boxed_bytes());
-            channel.pending.push_back(Pending { reply: CANCEL_OK, request, about });
+            channel.await_reply(Pending { reply: CANCEL_OK, request, about });
         }
         Ok(())
     }
@@ -278,7 +295,7 @@ impl Connection {
         let (unread, freed) = consumer.take_all();
         self.unbuffer(freed);
         self.drop_unread_bodies(id);
-        if matches!(state, ConsumerState::Starting | ConsumerState::Active) {
+        if matches!(state, ConsumerState::Starting | ConsumerState::Active | ConsumerState::Suspended) {
             // Fails only where the channel or the connection is closed, and the consumer with it.
             let _ = self.send_cancel(channel, id, None);
         }

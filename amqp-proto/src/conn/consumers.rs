@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use super::content::Delivery;
 use super::ids::{ChannelId, ConsumerId, RequestId};
 use crate::error::{Error, ErrorKind};
-use crate::wire::{FieldTable, ValueRef};
+use crate::wire::{EncodeError, FieldTable, ValueRef};
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -103,6 +103,8 @@ pub(super) enum Item {
 pub(super) enum ConsumerState {
     Starting,
     Active,
+    /// Its connection was lost, or the broker has ended it, and it will consume again.
+    Suspended,
     Cancelling,
     Ended,
 }
@@ -176,11 +178,36 @@ impl Consumer {
         }
     }
 
+    /// Forgets the deliveries that have to be settled: they are void, and come again. At a stream they do where it begins
+    /// again, which is before the first of them. Returns how many counted bytes went.
+    pub(super) fn rewind(&mut self) -> usize {
+        if self.no_ack {
+            return 0;
+        }
+        let first = self.queue.iter().find_map(|item| match item {
+            Item::Delivery(delivery) => stream_offset(delivery),
+            Item::Bad(_) => None,
+        });
+        if let (Stream::Yes(_), Some(first)) = (self.stream, first) {
+            self.stream = Stream::Yes(first.checked_sub(1));
+        }
+        self.forget_deliveries()
+    }
+
+    /// The arguments with which it consumes again: at a stream from behind the last delivery.
+    pub(super) fn arguments_to_go_on(&self) -> Result<FieldTable, EncodeError> {
+        let mut arguments = self.subscription.arguments.clone();
+        if let Stream::Yes(Some(last)) = self.stream {
+            arguments.remove(STREAM_OFFSET);
+            arguments.insert(STREAM_OFFSET, i64::try_from(last).unwrap_or(i64::MAX).saturating_add(1))?;
+        }
+        Ok(arguments)
+    }
+
     /// Takes note of where it stands, if its queue is a stream.
     #[cold]
     pub(super) fn note_offset(&mut self, delivery: &Delivery) {
-        let headers = delivery.properties().ok().and_then(|properties| properties.headers).unwrap_or_default();
-        match headers.get(STREAM_OFFSET).and_then(offset) {
+        match stream_offset(delivery) {
             Some(offset) => self.stream = Stream::Yes(Some(offset)),
             None if self.stream == Stream::Unknown => self.stream = Stream::No,
             None => {}
@@ -254,6 +281,11 @@ impl Consumer {
     fn if_counted(&self, bytes: usize) -> usize {
         if self.counted { bytes } else { 0 }
     }
+}
+
+fn stream_offset(delivery: &Delivery) -> Option<u64> {
+    let headers = delivery.properties().ok()?.headers?;
+    headers.get(STREAM_OFFSET).and_then(offset)
 }
 
 fn offset(value: ValueRef<'_>) -> Option<u64> {

@@ -85,7 +85,7 @@ impl Connection {
         let Some(pending) = channel.take_pending(super::replies::GET_OK) else {
             return Err(Fault::unexpected("basic.get-ok", number));
         };
-        let no_ack = pending.about == About::Get { no_ack: true };
+        let no_ack = matches!(pending.about, About::Get { no_ack: true });
         // What was got before basic.recover took effect comes again: its tag is void already.
         let void = channel.recovering > 0 && !no_ack;
         if !channel.unsettled.delivered(delivery_tag, no_ack || void) {

@@ -6,7 +6,7 @@ use super::channel::ChannelState;
 use super::consumers::{ConsumerState, Ended};
 use super::handshake::Phase;
 use super::inbound::Fault;
-use super::{ChannelId, Connection, ConsumerId, Event, Outbound, Reply, RequestId};
+use super::{ChannelId, Connection, Event, Outbound, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::reply_code::ReplyCode;
 use crate::method::{connection, put_method};
@@ -23,12 +23,13 @@ impl Connection {
                 let result = result.clone().map(|()| Reply::Done);
                 self.resolve(request, result);
             }
-            phase if phase.is_handshake() => {
+            phase if phase.is_handshake() || self.is_disconnected() => {
                 self.closers.push(request);
                 self.abort();
             }
-            Phase::Open => {
+            Phase::Open | Phase::Hooks | Phase::Restoring => {
                 self.closers.push(request);
+                self.restore_no_more();
                 self.enter(Phase::Draining { code, text: text.to_owned() });
                 self.flush_all_acks();
                 self.drop_void_bodies();
@@ -103,7 +104,11 @@ impl Connection {
         if self.is_finished() {
             return;
         }
-        let was_opening = self.phase.is_handshake();
+        let result = match result {
+            Err(cause) if self.recovers(&cause) => return self.lose(&cause),
+            result => result,
+        };
+        let was_opening = !self.was_open;
         self.phase = Phase::Closed(result.clone());
         self.phase_deadline = None;
         self.heartbeats = None;
@@ -154,7 +159,7 @@ impl Connection {
         channel.consumers.clear();
         channel.ended = Ended::default();
         channel.last_consumer = None;
-        let pending = std::mem::take(&mut channel.pending);
+        let pending = channel.take_all_pending();
         let returns_watched = std::mem::take(&mut channel.returns_watched);
         self.lose_all_publishes(id, cause);
         if returns_watched {
@@ -163,25 +168,18 @@ impl Connection {
         for pending in pending {
             self.answer(pending.request, Err(cause.clone()));
         }
+        self.drop_all_held(id, cause);
         self.close_line(id, cause);
         self.end_bodies_of(id, cause);
         self.end_consumers_of(id, cause, lost);
         self.event(Event::ChannelClosed(id));
+        self.restored_if_all_are_back();
     }
 
     /// Unread deliveries that have to be settled are void: the broker has requeued them. Those without acks are not
     /// lost.
     fn end_consumers_of(&mut self, channel: ChannelId, cause: &Error, lost: bool) {
-        let ids: Vec<ConsumerId> = self
-            .consumers
-            .iter()
-            .filter(|(_, consumer)| consumer.channel == channel)
-            .map(|(index, consumer)| ConsumerId {
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-                generation: consumer.generation,
-            })
-            .collect();
-        for id in ids {
+        for id in self.consumers_of(channel) {
             let Some(consumer) = self.consumer_mut(id) else { continue };
             // Nobody has a handle to a consumer that never started, whether it was cancelled meanwhile or not.
             let orphan = !consumer.started;
@@ -199,6 +197,12 @@ impl Connection {
     }
 
     pub(super) fn phase_timed_out(&mut self) {
+        match self.phase {
+            Phase::Lost { .. } => return self.dial(),
+            // The broker is not asked for anything at present.
+            Phase::Restoring if self.tries_later() => return self.progress(),
+            _ => {}
+        }
         if matches!(self.phase, Phase::Draining { .. }) && self.bulk.is_empty() {
             // Only confirms are missing. Their publishes end as unknown, with the connection.
             self.send_close();
@@ -215,7 +219,8 @@ impl Connection {
     /// Requests whose time is over. Their replies will find tombstones.
     pub(super) fn expire_calls(&mut self, now: Instant) {
         while let Some(request) = self.calls.pop_expired(now) {
-            let error = Error::timeout(self.call_reason(request), self.blocked.is_some());
+            let reason = self.expired_reason(request);
+            let error = Error::timeout(reason, self.blocked.is_some());
             let room = self.calls.room_of(request);
             self.resolve(request, Err(error));
             if let Some(channel) = room {

@@ -32,6 +32,43 @@ pub enum Event {
     Blocked(String),
     /// The broker reads again.
     Unblocked,
+    /// The connection was lost, for this reason, and comes back.
+    Disconnected(Error),
+    /// An attempt to connect begins.
+    Reconnecting {
+        /// Which it is, since the connection was last open for a while.
+        attempt: u32,
+    },
+    /// An attempt to connect has failed. There will be another one.
+    AttemptFailed(Error),
+    /// The connection is back, and what belongs to it.
+    Recovered,
+    /// The broker has chosen another name for a queue whose name is the broker's choice.
+    QueueRenamed {
+        /// Its name before the loss.
+        old: String,
+        /// Its name now.
+        new: String,
+    },
+    /// Something that was declared could not be declared again.
+    NotRestored {
+        /// What: its kind and its name.
+        what: String,
+        /// Why.
+        error: Error,
+    },
+    /// A consumer was ended by the broker, and consumes again.
+    Resubscribed {
+        /// The consumer's tag.
+        consumer_tag: String,
+        /// Why it was ended.
+        cause: Error,
+    },
+    /// Publishes without confirms were lost with the connection before they were written.
+    PublishesLost {
+        /// How many. Some of those that were being written may have left.
+        count: u64,
+    },
     /// The connection has ended.
     Closed,
 }

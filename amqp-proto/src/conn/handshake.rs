@@ -9,6 +9,8 @@
 //!                                                                                                   close-ok │
 //!   any state: close from the broker, end of the stream, broken protocol, time-out ──────────────────► Closed ◄
 //! ```
+//!
+//! Where the connection is to come back it goes round by other states instead: see `recovering`.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -36,6 +38,10 @@ pub(super) enum Phase {
         login: Login,
     },
     AwaitOpenOk,
+    /// What the application wants to be done first is being done.
+    Hooks,
+    /// What belongs to the connection is being restored.
+    Restoring,
     Open,
     /// Closed by us; parts of large messages are still to go, or confirms to come.
     Draining {
@@ -44,6 +50,12 @@ pub(super) enum Phase {
     },
     /// Connection.close was sent.
     Closing,
+    /// It was lost and comes back: the next attempt is made after this delay.
+    Lost {
+        delay: Duration,
+    },
+    /// The driver is asked for another transport.
+    Dialing,
     Closed(Result<(), Error>),
 }
 
@@ -72,9 +84,13 @@ impl Phase {
             Self::AwaitStart => "AwaitStart",
             Self::AwaitTune { .. } => "AwaitTune",
             Self::AwaitOpenOk => "AwaitOpenOk",
+            Self::Hooks => "Hooks",
+            Self::Restoring => "Restoring",
             Self::Open => "Open",
             Self::Draining { .. } => "Draining",
             Self::Closing => "Closing",
+            Self::Lost { .. } => "Lost",
+            Self::Dialing => "Dialing",
             Self::Closed(_) => "Closed",
         }
     }
@@ -83,17 +99,28 @@ impl Phase {
         matches!(self, Self::AwaitStart | Self::AwaitTune { .. } | Self::AwaitOpenOk)
     }
 
+    fn is_past_tuning(&self) -> bool {
+        !matches!(self, Self::AwaitStart | Self::AwaitTune { .. } | Self::Closed(_))
+    }
+
     /// How long it may last.
     pub(super) fn time_limit(&self, config: &Config) -> Option<Duration> {
         match self {
             Self::AwaitStart | Self::AwaitTune { .. } | Self::AwaitOpenOk => Some(config.timeouts.handshake),
             Self::Draining { .. } | Self::Closing => Some(config.timeouts.close),
-            Self::Open | Self::Closed(_) => None,
+            Self::Restoring => Some(config.timeouts.call),
+            Self::Lost { delay } => Some(*delay),
+            Self::Hooks | Self::Open | Self::Dialing | Self::Closed(_) => None,
         }
     }
 
     pub(super) fn timeout_reason(&self) -> TimeoutReason {
-        if self.is_handshake() { TimeoutReason::Handshake { state: self.name() } } else { TimeoutReason::Close }
+        match self {
+            phase if phase.is_handshake() => TimeoutReason::Handshake { state: self.name() },
+            Self::Restoring => TimeoutReason::Handshake { state: self.name() },
+            Self::Lost { .. } => TimeoutReason::Reconnect,
+            _ => TimeoutReason::Close,
+        }
     }
 }
 
@@ -111,14 +138,14 @@ impl Connection {
             (Phase::AwaitStart, M::Start(start)) => return self.started(start),
             (Phase::AwaitTune { .. }, M::Secure(secure)) => return self.challenged(secure),
             (Phase::AwaitTune { .. }, M::Tune(tune)) => return self.tuned(now, tune),
-            (Phase::AwaitOpenOk, M::OpenOk(_)) => self.connected(now),
+            (Phase::AwaitOpenOk, M::OpenOk(_)) => self.connected(),
             (Phase::Closing, M::CloseOk(_)) => self.end(Ok(())),
-            (Phase::AwaitOpenOk | Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Blocked(blocked)) => {
+            (phase, M::Blocked(blocked)) if phase.is_past_tuning() => {
                 let reason = blocked.reason.to_string_lossy().into_owned();
                 self.blocked = Some(reason.clone());
                 self.event(Event::Blocked(reason));
             }
-            (Phase::AwaitOpenOk | Phase::Open | Phase::Draining { .. } | Phase::Closing, M::Unblocked(_)) => {
+            (phase, M::Unblocked(_)) if phase.is_past_tuning() => {
                 self.blocked = None;
                 self.event(Event::Unblocked);
                 self.grant_room();
@@ -196,12 +223,6 @@ impl Connection {
         self.tuning = Some(tuning);
         self.enter(Phase::AwaitOpenOk);
         Ok(())
-    }
-
-    fn connected(&mut self, _now: Instant) {
-        self.enter(Phase::Open);
-        self.resolve(self.opened, Ok(super::Reply::Done));
-        self.event(Event::Connected);
     }
 
     /// Each phase has its whole time limit, from the next turn on.

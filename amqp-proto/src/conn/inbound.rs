@@ -59,7 +59,7 @@ impl Connection {
         self.handle_received(now);
         let mut frames = block.frames();
         while let Some(frame) = frames.next() {
-            if self.is_finished() {
+            if self.is_disconnected() {
                 return;
             }
             if let Err(fault) = self.handle_frame(now, &frame, &mut frames, block) {
@@ -129,6 +129,7 @@ impl Connection {
     /// Whoever drove the connection has stopped before its end: its runtime was shut down, for example. Nothing happens
     /// if it has ended.
     pub fn handle_driver_gone(&mut self) {
+        self.stop_recovering();
         self.lost(std::io::ErrorKind::ConnectionAborted, "the task that drove it was dropped");
     }
 

@@ -19,6 +19,7 @@
 //! | `waiters`, `publish_batches`, `outcomes` | what became of a publish, of a batch, of all, for those who wait for it |
 //! | `channel`, `consumers`, `calls` | the state of one channel, one consumer, one request |
 //! | `outbound` | bytes that wait to be written |
+//! | `recovering` and those it lists | how a lost connection comes back |
 //! | `timers` | heartbeats |
 //! | `secret` | renewing the secret |
 //! | `ending` | close, abort, failure, time-outs: everybody who waits is told |
@@ -38,15 +39,22 @@ mod ending;
 mod event;
 mod fingerprint;
 mod handshake;
+mod held;
 mod ids;
 mod inbound;
+mod lose;
 mod outbound;
 mod outcomes;
 mod prefetch;
 mod publish;
 mod publish_batches;
+mod record;
+mod recovering;
+mod reopen;
 mod replies;
 mod requests;
+mod restart;
+mod restoring;
 mod room;
 mod secret;
 mod settle;
@@ -69,13 +77,16 @@ pub use self::event::{BatchFailure, BatchOutcome, Event, Next, Outcome, Reply, T
 pub use self::ids::{BatchId, BodyId, ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;
 pub use self::publish::{Publish, PublishBody};
+pub use self::restart::HooksRun;
 
 use self::calls::Calls;
 use self::channel::Channels;
 use self::consumers::Consumer;
 use self::content::Inflow;
 use self::handshake::Phase;
+use self::lose::Unsent;
 use self::publish_batches::Batches;
+use self::recovering::Recovering;
 use self::room::Room;
 use self::timers::Heartbeats;
 use self::waiters::Waiters;
@@ -180,6 +191,15 @@ pub struct Connection {
     /// One entry for each channel with confirms outstanding.
     confirm_deadlines: BinaryHeap<Reverse<(Instant, ChannelId)>>,
     room: Room,
+    unsent: Unsent,
+
+    /// The handshake was done once, and the connection handed out.
+    was_open: bool,
+    recovering: Option<Box<Recovering>>,
+    has_hooks: bool,
+    hooks_due: bool,
+    /// How often hooks were to be run.
+    hooks_run: u32,
 
     events: VecDeque<Event>,
     /// The driver has something to do that it does not know of.
@@ -239,6 +259,12 @@ impl Connection {
             unarmed: Vec::new(),
             confirm_deadlines: BinaryHeap::new(),
             room: Room::default(),
+            unsent: Unsent::default(),
+            was_open: false,
+            recovering: config.recovery.as_ref().map(|recovery| Box::new(Recovering::new(recovery, seed))),
+            has_hooks: false,
+            hooks_due: false,
+            hooks_run: 0,
             events: VecDeque::new(),
             turn: true,
             hasher: FixedState::with_seed(seed),
@@ -283,6 +309,7 @@ impl Connection {
         self.turn = false;
         self.calls.arm(now);
         self.arm_confirms(now);
+        self.arm_recovery(now);
         let paused = !self.wants_read();
         if let Some(heartbeats) = &mut self.heartbeats {
             heartbeats.pause(paused, now);
@@ -323,6 +350,7 @@ impl Connection {
         self.send_close_if_drained();
         std::mem::swap(&mut self.out, outbound);
         self.in_flight = outbound.len();
+        self.unsent = Unsent { queued: 0, leaving: self.unsent.queued };
         self.grant_room();
     }
 
@@ -336,7 +364,8 @@ impl Connection {
             .heartbeats
             .as_ref()
             .map(|heartbeats| (heartbeats.next(), TimeoutReason::Heartbeat { interval: heartbeats.interval() }));
-        [phase, call, confirm, heartbeat].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let recovery = self.recovery_deadline().map(|at| (at, TimeoutReason::Reconnect));
+        [phase, call, confirm, heartbeat, recovery].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// A deadline may have passed: looks at the clock, whichever timer it was.
@@ -346,6 +375,7 @@ impl Connection {
         }
         self.expire_calls(now);
         self.expire_confirms(now);
+        self.expire_recovery(now);
         let Some(heartbeats) = self.heartbeats else { return };
         if heartbeats.give_up_at().is_some_and(|at| at <= now) {
             let reason = TimeoutReason::Heartbeat { interval: heartbeats.interval() };
@@ -380,7 +410,7 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn wants_read(&self) -> bool {
-        !self.is_finished() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
+        !self.is_disconnected() && (self.buffered < self.config.limits.receive_buffer.max(1) || self.is_closing())
     }
 
     /// Whether it has ended: what is left is to be written, then the socket shut down.
@@ -407,11 +437,12 @@ impl Connection {
 
     // ---- state -------------------------------------------------------------------------------------------------
 
-    /// Whether the handshake is done and nobody has closed it.
+    /// Whether it takes new work: the handshake is done and nobody has closed it. What is asked of a connection that was
+    /// lost and comes back waits until then.
     #[must_use]
     #[inline]
     pub fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+        matches!(self.phase, Phase::Open | Phase::Hooks) || self.is_coming_back()
     }
 
     /// What was agreed on in the handshake.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::channel::{About, Pending};
 use super::consume::{CANCEL_OK, CONSUME_OK};
-use super::consumers::{ConsumerState, Recipient, Resuming, STREAM_OFFSET, Stream};
+use super::consumers::{ConsumerState, Recipient, Resuming, Stream};
 use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::basic;
@@ -68,6 +68,7 @@ impl Connection {
         prefetch: u16,
         request: RequestId,
     ) -> Result<(), Error> {
+        let waits = self.is_held(channel);
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
         if let Some(resuming) = &mut consumer.resuming {
             // Superseded.
@@ -75,7 +76,16 @@ impl Connection {
             self.answer(Some(earlier.request), Ok(Reply::Done));
             return Ok(());
         }
-        if consumer.awaits_ok {
+        if consumer.state == ConsumerState::Suspended {
+            // It will begin with it.
+            consumer.prefetch = prefetch;
+            let (grown, freed) = consumer.apply_prefetch();
+            self.buffered += grown;
+            self.unbuffer(freed);
+            self.answer(Some(request), Ok(Reply::Done));
+            return Ok(());
+        }
+        if consumer.awaits_ok || waits {
             consumer.resuming = Some(Resuming { prefetch, request });
             return Ok(());
         }
@@ -93,7 +103,7 @@ impl Connection {
         self.send(channel, &basic::Cancel { consumer_tag: ShortStr::new(&old)?, nowait: false }.into())?;
         if let Some(channel) = self.channels.get_mut(channel) {
             let about = About::Replace(id, old.into_boxed_bytes());
-            channel.pending.push_back(Pending { reply: CANCEL_OK, request: None, about });
+            channel.await_reply(Pending { reply: CANCEL_OK, request: None, about });
         }
         Ok(())
     }
@@ -102,6 +112,11 @@ impl Connection {
     pub(super) fn subscribed(&mut self, channel: ChannelId, id: ConsumerId) {
         let Some(consumer) = self.consumer_mut(id) else { return };
         consumer.awaits_ok = false;
+        if self.is_held(channel) {
+            // Its channel is not back yet.
+            return;
+        }
+        let Some(consumer) = self.consumer_mut(id) else { return };
         let (cancels, resuming) = (std::mem::take(&mut consumer.cancels), consumer.resuming.take());
         // Not before: the answer must be read, and counted bytes may pause reading.
         let (grown, freed) = consumer.apply_prefetch();
@@ -170,11 +185,7 @@ impl Connection {
         let tag = self.new_tag(channel, &name);
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
         let subscription = &consumer.subscription;
-        let mut arguments = subscription.arguments.clone();
-        if let Stream::Yes(Some(last)) = consumer.stream {
-            arguments.remove(STREAM_OFFSET);
-            arguments.insert(STREAM_OFFSET, i64::try_from(last).unwrap_or(i64::MAX).saturating_add(1))?;
-        }
+        let arguments = consumer.arguments_to_go_on()?;
         let queue = subscription.queue.clone();
         let method = basic::Consume {
             queue: ShortStr::from_bytes(&queue)?,
@@ -192,7 +203,7 @@ impl Connection {
         consumer.prefetch = prefetch;
         if let Some(channel) = self.channels.get_mut(channel) {
             let about = About::Resume(id, tag.as_bytes().into());
-            channel.pending.push_back(Pending { reply: CONSUME_OK, request: Some(request), about });
+            channel.await_reply(Pending { reply: CONSUME_OK, request: Some(request), about });
             channel.consumers.insert(tag.into(), id);
         }
         Ok(())

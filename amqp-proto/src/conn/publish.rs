@@ -145,7 +145,18 @@ impl Connection {
             return Err(during_publish(error));
         }
         let Some(channel) = self.channels.get_mut(id) else { return Ok(Waiter::Nobody) };
-        let Mode::Confirm(window) = &mut channel.mode else { return Ok(Waiter::Nobody) };
+        let window = match &mut channel.mode {
+            Mode::Confirm(window) => window,
+            Mode::Plain => {
+                // A body that leaves in parts is counted as long as it does.
+                self.unsent.queued += u64::from(channel.backlog.is_none());
+                return Ok(Waiter::Nobody);
+            }
+            Mode::Transaction => {
+                channel.uncommitted = true;
+                return Ok(Waiter::Nobody);
+            }
+        };
         let waiter = match asked {
             Asked::Nothing => Waiter::Nobody,
             Asked::Confirm => Waiter::Confirm(self.waiters.insert()),

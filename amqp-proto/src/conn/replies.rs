@@ -15,6 +15,12 @@ use crate::wire::ShortStr;
 /// The reply that `basic.get-ok` and `basic.get-empty` both are.
 pub(super) const GET_OK: (u16, u16) = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
 
+/// `queue.declare-ok`.
+pub(super) const DECLARE_OK: (u16, u16) = (queue::DeclareOk::CLASS_ID, queue::DeclareOk::METHOD_ID);
+
+/// `channel.open-ok`.
+pub(super) const CHANNEL_OPEN_OK: (u16, u16) = (channel::OpenOk::CLASS_ID, channel::OpenOk::METHOD_ID);
+
 /// `channel.close-ok`.
 pub(super) const CHANNEL_CLOSE_OK: (u16, u16) = (channel::CloseOk::CLASS_ID, channel::CloseOk::METHOD_ID);
 
@@ -48,6 +54,9 @@ impl Connection {
 
     /// The oldest request of the kind has its reply.
     fn replied(&mut self, id: ChannelId, kind: (u16, u16), reply: Reply, method: &Method<'_>) -> Result<(), Fault> {
+        if let (Reply::QueueDeclared { queue, .. }, true) = (&reply, self.recovering.is_some()) {
+            self.note_queue(id, queue);
+        }
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let number = channel.number;
         let Some(pending) = channel.take_pending(kind) else { return Err(Fault::unexpected(method.name(), number)) };
@@ -60,7 +69,20 @@ impl Connection {
             (basic::RecoverOk::CLASS_ID, basic::RecoverOk::METHOD_ID) => channel.recovering -= 1,
             _ => {}
         }
+        match pending.about {
+            About::Declare => {
+                self.declared_again(method);
+                return Ok(());
+            }
+            About::Change(change) => self.record(*change, id, &reply),
+            About::Void(error) => {
+                self.answer(pending.request, Err(error));
+                return Ok(());
+            }
+            _ => {}
+        }
         self.answer(pending.request, Ok(reply));
+        self.reopened_if_complete(id);
         Ok(())
     }
 
@@ -72,14 +94,15 @@ impl Connection {
         };
         let reply = match pending.about {
             About::Consume(consumer, _) => {
-                if let Some(consumer) = self.consumer_mut(consumer) {
-                    consumer.started = true;
-                    if consumer.state == ConsumerState::Starting {
-                        consumer.state = ConsumerState::Active;
-                    }
-                }
+                self.consuming(consumer);
+                self.record_consumer(consumer);
                 self.subscribed(id, consumer);
                 Reply::Consuming(consumer)
+            }
+            About::Restored(consumer, _) => {
+                self.consuming(consumer);
+                self.subscribed(id, consumer);
+                Reply::Done
             }
             About::Resume(consumer, _) => {
                 self.subscribed(id, consumer);
@@ -88,7 +111,18 @@ impl Connection {
             _ => Reply::Done,
         };
         self.answer(pending.request, Ok(reply));
+        self.reopened_if_complete(id);
         Ok(())
+    }
+
+    /// The broker has confirmed a consumer.
+    fn consuming(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumer_mut(id) {
+            consumer.started = true;
+            if consumer.state == ConsumerState::Starting {
+                consumer.state = ConsumerState::Active;
+            }
+        }
     }
 
     fn cancel_ok(&mut self, id: ChannelId, tag: ShortStr<'_>, method: &Method<'_>) -> Result<(), Fault> {
@@ -113,7 +147,7 @@ impl Connection {
         let known = channel.consumers.get(&*tag).copied();
         let number = channel.number;
         if !cancel.nowait && self.usable(id).is_ok() {
-            put_method(self.tail_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
+            put_method(self.wire_of(id), number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })?;
         }
         // One that goes on by another tag has not ended.
         if let Some(consumer) = known
@@ -127,14 +161,14 @@ impl Connection {
 
     fn flow_from_broker(&mut self, id: ChannelId, active: bool) -> Result<(), Fault> {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
-        channel.stopped = !active;
+        channel.stopped = !active || channel.held.is_some();
         let number = channel.number;
         if !active {
             self.leave_turns(id);
         }
         // Nothing follows channel.close.
         if self.usable(id).is_ok() {
-            put_method(self.tail_of(id), number, &channel::FlowOk { active })?;
+            put_method(self.wire_of(id), number, &channel::FlowOk { active })?;
         }
         self.join_turns(id);
         self.grant_room();
@@ -156,6 +190,13 @@ impl Connection {
             backlog = self.void_backlog(id);
             let tail = backlog.as_mut().map_or_else(|| self.out.tail(), |backlog| backlog.tail());
             put_method(tail, number, &channel::CloseOk {})?;
+        }
+        if self.is_internal_channel(id) {
+            self.internal_channel_closed(id, reason);
+            return Ok(());
+        }
+        if self.is_held(id) && self.reopening_refused(id, &reason) {
+            return Ok(());
         }
         // Whoever has closed it meanwhile is told as well: something that was sent before has failed.
         self.end_channel(id, &Error::new(ErrorKind::ChannelClosed(reason)), true);
@@ -183,6 +224,10 @@ impl Connection {
         let Some(pending) = channel.take_pending(CHANNEL_CLOSE_OK) else {
             return Err(Fault::unexpected("channel.close-ok", number));
         };
+        if self.is_internal_channel(id) {
+            self.internal_channel_close_ok(id);
+            return Ok(());
+        }
         self.answer(pending.request, Ok(Reply::Done));
         self.end_channel(id, &Error::new(ErrorKind::ChannelNotOpen), false);
         let successor = self.channels.free_number(number);
@@ -253,6 +298,8 @@ impl Connection {
             return;
         }
         consumer.state = ConsumerState::Ended;
+        self.forget_recorded_consumer(id);
+        let Some(consumer) = self.consumer_mut(id) else { return };
         let (released, watched) = (consumer.released, std::mem::take(&mut consumer.watched));
         let (owner, no_ack, resuming) = (consumer.channel, consumer.no_ack, consumer.resuming.take());
         let cancels = std::mem::take(&mut consumer.cancels);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::channel::{About, Channel, ChannelState, Mode, Pending};
-use super::replies::{CHANNEL_CLOSE_OK, GET_OK};
+use super::held::Held;
+use super::replies::{CHANNEL_CLOSE_OK, CHANNEL_OPEN_OK, GET_OK};
 use super::{ChannelId, Connection, ConsumerId, Reply, RequestId};
 use crate::error::{Error, ErrorKind};
 use crate::method::reply_code::ReplyCode;
@@ -54,13 +55,37 @@ impl Connection {
     /// If the connection is not open, or all channel numbers are in use.
     pub fn open_channel(&mut self) -> Result<(ChannelId, RequestId), Error> {
         self.check_open()?;
+        let waits = !self.opens_channels();
+        self.open_channel_that(waits)
+    }
+
+    /// Opens a channel for a hook, which is run when the connection is not open yet. What is declared on it is not
+    /// recorded, as the hook will run again.
+    ///
+    /// # Errors
+    /// As [`open_channel`](Self::open_channel).
+    pub fn open_channel_for_hook(&mut self) -> Result<(ChannelId, RequestId), Error> {
+        self.check_open()?;
+        let waits = !self.opens_channels() && !matches!(self.phase, super::handshake::Phase::Hooks);
+        let (id, request) = self.open_channel_that(waits)?;
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.is_unrecorded = true;
+        }
+        Ok((id, request))
+    }
+
+    fn open_channel_that(&mut self, waits: bool) -> Result<(ChannelId, RequestId), Error> {
         let channel_max = self.tuning.map_or(u16::MAX, |tuning| tuning.channel_max);
         let Some(channel) = self.channels.open(channel_max) else {
             return Err(Error::new(ErrorKind::ChannelsExhausted { channel_max }));
         };
         let request = self.calls.insert("channel.open", Some(self.config.timeouts.call));
-        let reply = (channel::OpenOk::CLASS_ID, channel::OpenOk::METHOD_ID);
-        channel.pending.push_back(Pending { reply, request: Some(request), about: About::Nothing });
+        if waits {
+            channel.held = Some(Box::new(Held::for_new(request)));
+            channel.stopped = true;
+            return Ok((channel.id, request));
+        }
+        channel.await_reply(Pending { reply: CHANNEL_OPEN_OK, request: Some(request), about: About::Nothing });
         let (id, number) = (channel.id, channel.number);
         put_method(self.tail_of(id), number, &channel::Open {})?;
         Ok((id, request))
@@ -73,6 +98,10 @@ impl Connection {
     pub fn close_channel(&mut self, id: ChannelId) -> Result<RequestId, Error> {
         self.usable(id)?;
         let request = self.calls.insert("channel.close", Some(self.config.timeouts.call));
+        if self.close_held(id) {
+            self.answer(Some(request), Ok(Reply::Done));
+            return Ok(request);
+        }
         self.send_channel_close(id, Some(request))?;
         Ok(request)
     }
@@ -89,7 +118,7 @@ impl Connection {
     /// Closes a channel that nobody holds, if no publish on it waits for its outcome.
     pub(super) fn close_if_released(&mut self, id: ChannelId) {
         let Ok(channel) = self.usable(id) else { return };
-        if channel.released && channel.window().is_none_or(|window| window.unconfirmed() == 0) {
+        if channel.released && channel.window().is_none_or(|window| window.unconfirmed() == 0) && !self.close_held(id) {
             // A close has no field that could fail to encode.
             let _ = self.send_channel_close(id, None);
         }
@@ -111,7 +140,7 @@ impl Connection {
         self.give_up_body(id);
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         channel.state = ChannelState::Closing;
-        channel.pending.push_back(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
+        channel.await_reply(Pending { reply: CHANNEL_CLOSE_OK, request, about: About::Nothing });
         let number = channel.number;
         self.channels.note_closing(number);
         put_method(self.tail_of(id), number, &close)?;
@@ -151,17 +180,26 @@ impl Connection {
             }
         };
         self.usable(id).map_err(|error| error.during(name))?;
+        if self.recovering.is_some()
+            && let Some(request) = self.request_after_loss(id, &method).map_err(|error| error.during(name))?
+        {
+            return Ok(Some(request));
+        }
         self.flush_acks(id);
         self.send(id, &method).map_err(|error| error.during(name))?;
         self.note_effects(id, &method);
-        let Some(reply) = reply else { return Ok(None) };
+        let change = self.change_of(id, &method);
+        let Some(reply) = reply else {
+            self.sent_without_reply(id, change);
+            return Ok(None);
+        };
         let request = self.calls.insert(name, Some(timeout.unwrap_or(self.config.timeouts.call)));
         let about = match &method {
             Method::Basic(basic::Method::Get(get)) => About::Get { no_ack: get.no_ack },
-            _ => About::Nothing,
+            _ => change.map_or(About::Nothing, About::Change),
         };
         if let Some(channel) = self.channels.get_mut(id) {
-            channel.pending.push_back(Pending { reply, request: Some(request), about });
+            channel.await_reply(Pending { reply, request: Some(request), about });
         }
         Ok(Some(request))
     }
@@ -174,6 +212,7 @@ impl Connection {
             Method::Confirm(confirm::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
                 channel.mode = Mode::Confirm(Box::default());
             }
+            Method::Tx(tx::Method::Commit(_) | tx::Method::Rollback(_)) => channel.uncommitted = false,
             Method::Tx(tx::Method::Select(_)) if matches!(channel.mode, Mode::Plain) => {
                 channel.mode = Mode::Transaction;
             }

@@ -241,6 +241,16 @@ impl Connection {
         }
     }
 
+    /// Nobody can publish on this channel until its connection is back: those who wait stay in line.
+    pub(super) fn stop_line(&mut self, id: ChannelId) {
+        self.leave_turns(id);
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.stopped = true;
+            self.room.promised -= channel.line.revoke();
+        }
+        self.room.admitted = self.room.admitted.filter(|admitted| *admitted != id);
+    }
+
     /// The channel may be able to publish again, or somebody new waits there: it takes part, if somebody does.
     pub(super) fn join_turns(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.get_mut(id)

@@ -129,6 +129,13 @@ impl Connection {
         }
     }
 
+    /// The channel is gone at the broker: what is not complete will not be.
+    pub(super) fn fail_bodies_of(&mut self, channel: ChannelId, cause: &Error) {
+        for id in self.bodies_where(|body| body.channel == channel && body.is_coming()) {
+            self.fail_body(id, cause);
+        }
+    }
+
     /// The consumer's deliveries that were not handed out are void: so are their bodies.
     pub(super) fn drop_unread_bodies(&mut self, consumer: ConsumerId) {
         for id in self.bodies_where(|body| body.consumer == consumer && !body.handed_out) {

@@ -21,4 +21,5 @@ mod malformed;
 mod outcomes;
 mod publish;
 mod publish_streamed;
+mod recovery;
 mod room;

@@ -11,7 +11,8 @@ use amqp_proto::conn::{
 };
 use amqp_proto::error::{Error, ErrorKind, ProtocolError};
 use amqp_proto::method::{
-    Method, Properties, ReplyCode, basic, channel, confirm, connection, put_any, put_content_header, queue, tx,
+    Method, Properties, ReplyCode, basic, channel, confirm, connection, exchange, put_any, put_content_header, queue,
+    tx,
 };
 use amqp_proto::wire::{Deframer, FrameKind, LongStr, PROTOCOL_HEADER, ShortStr, TableRef, put_frame};
 use bytes::BytesMut;
@@ -155,6 +156,57 @@ impl Peer {
         self.send(0, start);
     }
 
+    // ---- the next transport ------------------------------------------------------------------------------------
+
+    /// Lets the back-off pass; returns how long it took.
+    pub(crate) fn wait_for_attempt(&mut self) -> Duration {
+        let before = self.now;
+        self.turn();
+        while !self.connection.wants_transport() {
+            assert!(!self.connection.is_finished(), "it does not come back");
+            let (at, _) = self.connection.poll_timeout().expect("there is a next attempt");
+            self.now = self.now.max(at);
+            self.connection.handle_timeout(self.now);
+            self.turn();
+        }
+        self.now - before
+    }
+
+    /// Waits for the next attempt, and gives it another transport, whose protocol header has been read.
+    pub(crate) fn redial(&mut self) {
+        self.wait_for_attempt();
+        self.connection.restart(self.now);
+        self.socket.clear();
+        self.read.clear();
+        self.outbound = Outbound::new();
+        self.written.clear();
+        self.frames.clear();
+        self.server = Deframer::new(4096);
+        self.watch = Watch::default();
+        self.deframer = Deframer::new(0);
+        self.deframer.set_frame_max(self.connection.frame_max());
+        self.connection.arm(self.now);
+        self.connection.take_outbound(&mut self.outbound);
+        assert_eq!(self.outbound.to_vec(), PROTOCOL_HEADER);
+        self.connection.handle_wrote(self.now, PROTOCOL_HEADER.len());
+        self.outbound.advance(PROTOCOL_HEADER.len());
+    }
+
+    /// The next attempt, as far as open-ok.
+    pub(crate) fn reconnect(&mut self) {
+        self.reconnect_with(TUNE);
+    }
+
+    /// The same with another tuning.
+    pub(crate) fn reconnect_with(&mut self, tune: connection::Tune) {
+        self.redial();
+        self.start();
+        assert_eq!(self.names(), ["0 connection.start-ok"]);
+        self.send(0, tune);
+        assert_eq!(self.names(), ["0 connection.tune-ok", "0 connection.open"]);
+        self.send(0, connection::OpenOk {});
+    }
+
     // ---- the driver --------------------------------------------------------------------------------------------
 
     /// A turn of the driver, and as many more as there is something to do.
@@ -226,7 +278,7 @@ impl Peer {
         let mut fired = 0;
         self.turn();
         while let Some((at, reason)) = self.connection.poll_timeout().filter(|(at, _)| *at <= end) {
-            if self.connection.is_finished() {
+            if self.connection.is_finished() || self.connection.wants_transport() {
                 break;
             }
             fired = if at > self.now { 0 } else { fired + 1 };
@@ -465,6 +517,46 @@ impl Peer {
         match self.reply(request) {
             Ok(Reply::QueueDeclared { queue, .. }) => queue,
             reply => panic!("{reply:?}"),
+        }
+    }
+
+    /// Answers what was sent on this channel to open it again, and what belongs to it; returns what that was, by name.
+    #[track_caller]
+    pub(crate) fn grant_all(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        loop {
+            let sent = self.sent();
+            if sent.is_empty() {
+                return names;
+            }
+            for sent in &sent {
+                names.push(sent.name());
+                self.grant(sent);
+            }
+        }
+    }
+
+    /// Answers a method that is part of restoring.
+    #[track_caller]
+    pub(crate) fn grant(&mut self, sent: &Sent) {
+        let number = sent.channel;
+        match sent.method() {
+            Method::Channel(channel::Method::Open(_)) => self.send(number, channel::OpenOk {}),
+            Method::Channel(channel::Method::Close(_)) => self.send(number, channel::CloseOk {}),
+            Method::Exchange(exchange::Method::Declare(_)) => self.send(number, exchange::DeclareOk {}),
+            Method::Exchange(exchange::Method::Bind(_)) => self.send(number, exchange::BindOk {}),
+            Method::Queue(queue::Method::Declare(it)) => {
+                let name = it.queue.to_string_lossy().into_owned();
+                self.declare_ok(number, if name.is_empty() { "amq.gen-new" } else { &name });
+            }
+            Method::Queue(queue::Method::Bind(_)) => self.send(number, queue::BindOk {}),
+            Method::Confirm(_) => self.send(number, confirm::SelectOk {}),
+            Method::Tx(tx::Method::Select(_)) => self.send(number, tx::SelectOk {}),
+            Method::Basic(basic::Method::Qos(_)) => self.send(number, basic::QosOk {}),
+            Method::Basic(basic::Method::Consume(it)) => {
+                self.send(number, basic::ConsumeOk { consumer_tag: it.consumer_tag });
+            }
+            method => panic!("{method:?}"),
         }
     }
 
