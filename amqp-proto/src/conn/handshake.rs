@@ -150,9 +150,10 @@ impl Connection {
                 self.event(Event::Unblocked);
                 self.grant_room();
             }
-            (Phase::Open | Phase::Draining { .. } | Phase::Closing, M::UpdateSecretOk(_)) => {
-                return self.secret_updated();
-            }
+            (
+                Phase::Open | Phase::Hooks | Phase::Restoring | Phase::Draining { .. } | Phase::Closing,
+                M::UpdateSecretOk(_),
+            ) => return self.secret_updated(),
             // After connection.close everything but close and close-ok is to be ignored (0-9-1 §1.4.2.8).
             (Phase::Closing | Phase::Closed(_), _) => {}
             _ => return Err(unexpected()),

@@ -30,6 +30,7 @@ impl Connection {
         let was_up = recovering.cause.is_none();
         let delay = recovering.next_delay();
         recovering.restore = None;
+        recovering.repairs.clear();
         recovering.cause = Some(cause.clone());
         let internal = recovering.channel.take();
         self.enter(Phase::Lost { delay });
@@ -42,6 +43,7 @@ impl Connection {
             self.forget_internal_channel(id);
         }
         self.report_unsent();
+        self.lose_secrets(cause);
         self.bulk.clear();
         self.dirty.clear();
         self.unarmed.clear();

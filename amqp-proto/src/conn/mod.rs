@@ -55,6 +55,7 @@ mod replies;
 mod requests;
 mod restart;
 mod restoring;
+mod resubscribe;
 mod room;
 mod secret;
 mod settle;
@@ -120,8 +121,14 @@ use crate::wire::{FieldTable, PROTOCOL_HEADER, put_heartbeat};
 /// 3. When what was taken before is written: [`take_outbound`](Self::take_outbound); write it, and report what the
 ///    socket took by [`handle_wrote`](Self::handle_wrote).
 /// 4. Empty [`poll_event`](Self::poll_event) and wake whom it names.
-/// 5. If [`is_finished`](Self::is_finished): write what is left, shut the socket down, stop. Otherwise wait for the
-///    socket, for the deadline of [`poll_timeout`](Self::poll_timeout) (then [`handle_timeout`](Self::handle_timeout)), or
+/// 5. If [`take_hooks`](Self::take_hooks) gives something: run the hooks beside this, then
+///    [`hooks_done`](Self::hooks_done).
+/// 6. If [`is_disconnected`](Self::is_disconnected): write what is left, [`take_farewell`](Self::take_farewell) included,
+///    and shut the socket down. If [`is_finished`](Self::is_finished), stop. Otherwise the connection comes back (see
+///    [`Config::recovery`](crate::config::Config#structfield.recovery)): go on with steps 2, 4 and the deadlines, and when
+///    it [`wants_transport`](Self::wants_transport), dial, then [`restart`](Self::restart) with a new deframer, or
+///    [`handle_dial_error`](Self::handle_dial_error).
+/// 7. Otherwise wait for the socket, for the deadline of [`poll_timeout`](Self::poll_timeout) (then [`handle_timeout`](Self::handle_timeout)), or
 ///    until the application's calls leave [`wants_turn`](Self::wants_turn) true.
 ///
 /// The application's calls take no time and never wait. Those that are answered return an id; its owner ends it, by

@@ -20,9 +20,11 @@
 //! | `restart` | the next transport, the handshake on it, and the hooks |
 //! | `restoring` | declaring again what was declared |
 //! | `reopen` | channels with their settings and consumers |
+//! | `resubscribe` | consumers that the broker has ended |
 
 use std::time::{Duration, Instant};
 
+use super::resubscribe::Repairs;
 use super::{ChannelId, Connection};
 use crate::config::Recovery;
 use crate::error::{Error, ErrorKind, Origin};
@@ -52,6 +54,8 @@ pub(super) struct Recovering {
     pub(super) restore: Option<Restore>,
     /// The channel on which that is done.
     pub(super) channel: Option<ChannelId>,
+    /// Consumers that the broker has ended.
+    pub(super) repairs: Repairs,
 }
 
 /// A deadline whose time begins with the driver's next turn.
@@ -104,6 +108,7 @@ impl Recovering {
             topology: Topology::default(),
             restore: None,
             channel: None,
+            repairs: Repairs::default(),
         }
     }
 
@@ -165,7 +170,9 @@ impl Connection {
 
     /// Whether dialling that failed in this way is worth another attempt.
     pub(super) fn is_final_dial_error(error: &Error) -> bool {
-        error.origin() != Origin::Network && !error.is_retryable()
+        let passes = error.origin() == Origin::Network || error.is_retryable();
+        // Where credentials come from may be down as well.
+        !passes && !matches!(error.kind(), ErrorKind::Credentials(_))
     }
 
     /// With the next loss it has ended.

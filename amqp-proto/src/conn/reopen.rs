@@ -141,7 +141,7 @@ impl Connection {
         Ok(())
     }
 
-    fn send_consume(&mut self, channel: ChannelId, id: ConsumerId) -> Result<(), Error> {
+    pub(super) fn send_consume(&mut self, channel: ChannelId, id: ConsumerId) -> Result<(), Error> {
         let Some(consumer) = self.consumer_mut(id) else { return Ok(()) };
         consumer.state = ConsumerState::Starting;
         consumer.awaits_ok = true;

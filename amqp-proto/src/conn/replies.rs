@@ -154,7 +154,10 @@ impl Connection {
             && self.consumer_mut(consumer).is_some_and(|consumer| *consumer.tag == *tag)
         {
             let consumer_tag = tag.into_owned();
-            self.end_consumer(consumer, Some(Error::new(ErrorKind::ConsumerCancelled { consumer_tag })));
+            let cause = Error::new(ErrorKind::ConsumerCancelled { consumer_tag });
+            if !self.resubscribes(consumer, &cause) {
+                self.end_consumer(consumer, Some(cause));
+            }
         }
         Ok(())
     }
@@ -196,6 +199,10 @@ impl Connection {
             return Ok(());
         }
         if self.is_held(id) && self.reopening_refused(id, &reason) {
+            return Ok(());
+        }
+        if !self.is_closing() && backlog.is_none() && self.is_consumer_timeout(id, &reason) {
+            self.reopen_timed_out(id, reason);
             return Ok(());
         }
         // Whoever has closed it meanwhile is told as well: something that was sent before has failed.

@@ -145,6 +145,7 @@ impl Connection {
     pub(super) fn restore_no_more(&mut self) {
         let Some(recovering) = &mut self.recovering else { return };
         recovering.restore = None;
+        recovering.repairs.clear();
         recovering.later.clear();
         recovering.stopped = true;
         let cause = recovering.cause.clone().unwrap_or_else(|| Error::new(ErrorKind::ConnectionNotOpen));

@@ -51,7 +51,11 @@ impl Connection {
                 Next::Later => return recovering.try_later(),
                 Next::Done => {
                     recovering.restore = None;
-                    return self.close_internal_channel();
+                    if matches!(self.phase, Phase::Restoring) {
+                        return self.close_internal_channel();
+                    }
+                    self.repaired();
+                    return;
                 }
             }
         }
@@ -92,6 +96,10 @@ impl Connection {
     /// What was declared is there. A queue may have another name now.
     pub(super) fn declared_again(&mut self, method: &Method<'_>) {
         self.progress();
+        if self.asks_after_queue() {
+            self.repaired();
+            return;
+        }
         let Some(recovering) = &mut self.recovering else { return };
         let granted = recovering.restore.as_mut().and_then(Restore::granted);
         if let (Some(Item::Queue(old)), Method::Queue(queue::Method::DeclareOk(ok))) = (granted, method) {
@@ -107,6 +115,9 @@ impl Connection {
     fn queue_renamed(&mut self, old: &str, new: &str) {
         if let Some(recovering) = &mut self.recovering {
             recovering.topology.rename_queue(old, new);
+            if let Some(restore) = &mut recovering.restore {
+                restore.renamed(old, new);
+            }
         }
         for (_, consumer) in &mut self.consumers {
             if *consumer.subscription.queue == *old.as_bytes() {
@@ -123,12 +134,19 @@ impl Connection {
         self.progress();
         let Some(recovering) = &mut self.recovering else { return };
         recovering.channel = None;
-        let Some(restore) = &mut recovering.restore else { return };
+        let Some(restore) = &mut recovering.restore else { return self.not_repaired() };
         match restore.refused(reason.code) {
             Refused::Later => {}
             Refused::GivenUp(item) => {
+                let is_needed = self.repairs_item(&item);
                 let error = Error::new(ErrorKind::ChannelClosed(reason));
                 self.event(Event::NotRestored { what: item.to_string(), error });
+                if is_needed {
+                    if let Some(recovering) = &mut self.recovering {
+                        recovering.restore = None;
+                    }
+                    return self.not_repaired();
+                }
             }
             // It was the channel itself.
             Refused::Nothing => return self.end(Err(Error::new(ErrorKind::ChannelClosed(reason)))),
@@ -136,7 +154,7 @@ impl Connection {
         self.declare_next();
     }
 
-    /// All is declared: channels are next. Their numbers may be needed.
+    /// All is declared: channels are next, if that is what it was for. Their numbers may be needed.
     fn close_internal_channel(&mut self) {
         let id = self.recovering.as_mut().and_then(|recovering| recovering.channel.take());
         let Some(channel) = id.and_then(|id| self.channels.get_mut(id)) else { return self.reopen_channels() };
@@ -149,6 +167,14 @@ impl Connection {
         // A close has no field that could fail to encode.
         let _ = put_method(self.out.tail(), channel.number, &close);
         channel.await_reply(Pending { reply: CHANNEL_CLOSE_OK, request: None, about: About::Declare });
+    }
+
+    /// The internal channel is not needed any more: its number may be.
+    pub(super) fn close_internal_channel_if_idle(&mut self) {
+        let is_idle = self.recovering.as_ref().is_some_and(|it| it.restore.is_none()) && !self.asks_after_queue();
+        if is_idle && self.recovering.as_ref().is_some_and(|recovering| recovering.channel.is_some()) {
+            self.close_internal_channel();
+        }
     }
 
     /// The internal channel is closed, and its number free.

@@ -191,6 +191,8 @@ pub(crate) struct Restore {
     sent: VecDeque<Work>,
     /// Refused for now.
     later: Vec<Work>,
+    /// Nothing but this queue and what is bound to it.
+    only: Option<String>,
 }
 
 /// What is to be done next.
@@ -220,10 +222,31 @@ pub(crate) enum Refused {
 impl Restore {
     /// The whole record.
     pub(crate) fn new(topology: &Topology) -> Self {
-        let mut restore =
-            Self { stage: Stage::Exchanges, todo: VecDeque::new(), sent: VecDeque::new(), later: Vec::new() };
+        let mut restore = Self {
+            stage: Stage::Exchanges,
+            todo: VecDeque::new(),
+            sent: VecDeque::new(),
+            later: Vec::new(),
+            only: None,
+        };
         restore.collect(topology);
         restore
+    }
+
+    /// One queue, with its bindings.
+    pub(crate) fn only(topology: &Topology, queue: &str) -> Self {
+        let only = Some(queue.to_owned());
+        let mut restore =
+            Self { stage: Stage::Queues, todo: VecDeque::new(), sent: VecDeque::new(), later: Vec::new(), only };
+        restore.collect(topology);
+        restore
+    }
+
+    /// The queue that it is about has another name now.
+    pub(crate) fn renamed(&mut self, old: &str, new: &str) {
+        if self.only.as_deref() == Some(old) {
+            self.only = Some(new.to_owned());
+        }
     }
 
     /// What is to be done next. A thing that is handed out counts as sent: [`skip`](Self::skip) takes that back.
@@ -293,7 +316,20 @@ impl Restore {
 
     fn collect(&mut self, topology: &Topology) {
         let todo = &mut self.todo;
-        let mut add = |item| todo.push_back(Work { item, attempts: 0 });
+        let only = self.only.as_deref();
+        let mut add = |item: Item| {
+            let is_meant = match (only, &item) {
+                (None, _) => true,
+                (
+                    Some(only),
+                    Item::Queue(name) | Item::Binding(Binding { destination: Destination::Queue(name), .. }),
+                ) => name == only,
+                _ => false,
+            };
+            if is_meant {
+                todo.push_back(Work { item, attempts: 0 });
+            }
+        };
         match self.stage {
             Stage::Exchanges => topology.exchanges.keys().cloned().map(Item::Exchange).for_each(&mut add),
             Stage::Queues => topology.queues.keys().cloned().map(Item::Queue).for_each(&mut add),

@@ -170,7 +170,6 @@ impl Topology {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn queue(&self, name: &str) -> Option<&Queue> {
         self.queues.get(name)
     }
