@@ -2,14 +2,17 @@
 
 use std::error;
 use std::fmt;
-use std::future::ready;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use amqp_proto::config::Config;
 use amqp_proto::error::Error;
+use amqp_proto::recovery::Recorded;
 use amqp_proto::sasl::Credentials;
 
+use crate::connection::Connection;
 use crate::credentials::ProvideCredentials;
+use crate::driver::hooks::{Filter, Hook};
 #[cfg(feature = "tls")]
 use crate::driver::tls::Base;
 use crate::resolver::Resolve;
@@ -37,6 +40,8 @@ pub struct ConnectOptions {
     pub(crate) config: Config,
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     pub(crate) credentials: Option<Arc<dyn ProvideCredentials>>,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) filter: Option<Filter>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Base,
 }
@@ -49,6 +54,8 @@ impl ConnectOptions {
             config,
             resolver: None,
             credentials: None,
+            hooks: Vec::new(),
+            filter: None,
             #[cfg(feature = "tls")]
             tls: Base::default(),
         }
@@ -120,6 +127,53 @@ impl ConnectOptions {
         E: Into<Box<dyn error::Error + Send + Sync>> + Send + 'static,
     {
         self.credentials_provider(move || ready(provider()))
+    }
+
+    /// Runs this on every connect: the first time, and each time when a lost connection comes back. Hooks are run one after
+    /// the other, in the order in which they were given, and all are done before the connection says that it is connected.
+    /// They may open channels and declare, consume and publish; what they declare is not recorded by the connection, as they
+    /// will be run again. A hook that fails fails the attempt: the first connect ends with its error, and a lost connection
+    /// tries again later.
+    ///
+    /// A hook has no deadline of its own, but its calls have theirs.
+    ///
+    /// ```no_run
+    /// # async fn connect(_: impl amqp_api::IntoConnectOptions) -> Result<(), amqp_api::Error> { Ok(()) }
+    /// # async fn example() -> Result<(), amqp_api::Error> {
+    /// use amqp_api::{Config, ConnectOptions, Connection, Exchange};
+    ///
+    /// let options = ConnectOptions::new(Config::new("localhost")).on_connect(|connection: Connection| async move {
+    ///     let channel = connection.channel().await?;
+    ///     channel.exchange_declare(Exchange::topic("events")).await?;
+    ///     Ok(())
+    /// });
+    /// let connection = connect(options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_connect<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.push(Arc::new(move |connection| Box::pin(hook(connection))));
+        self
+    }
+
+    /// Asks before the exchanges, queues and bindings of a lost connection are declared again, each by itself: what this
+    /// says no to is left out, now and later.
+    ///
+    /// ```
+    /// use amqp_api::{Config, ConnectOptions, Recorded};
+    ///
+    /// let options = ConnectOptions::new(Config::default())
+    ///     .topology_filter(|recorded| !matches!(recorded, Recorded::Queue(queue) if queue.exclusive));
+    /// ```
+    #[must_use]
+    pub fn topology_filter(mut self, keeps: impl Fn(&Recorded) -> bool + Send + Sync + 'static) -> Self {
+        self.filter = Some(Arc::new(keeps));
+        self
     }
 
     /// The cryptography that TLS is made of, in place of ring's; by the feature `tls`.

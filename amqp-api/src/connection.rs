@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use amqp_proto::conn::{Stats, Tuning};
+use amqp_proto::conn::{self, ChannelId, RequestId, Stats, Tuning};
 use amqp_proto::error::Error;
 use amqp_proto::method::ReplyCode;
 use amqp_proto::wire::FieldTable;
@@ -23,6 +23,24 @@ use crate::shared::Touch;
 /// one of its channels, consumers and publishers is dropped; that is best effort, as nobody waits for it then.
 /// Deliveries and confirms do not keep it open.
 ///
+/// # Recovery
+///
+/// With [`Config::recovery`](crate::Config::recovery) a connection that is lost comes back by itself. Its handles stay what
+/// they are: channels are opened again with their settings (prefetch, confirm or transaction mode), and consumers are the
+/// same streams as before. The exchanges, queues and bindings that were declared over it are declared again first; queues
+/// that the broker names get their new name in their bindings and consumers.
+///
+/// - What is asked for meanwhile waits, each call and publish until its own deadline; the error says that the connection did
+///   not come back in time. Calls under way fail, and can be repeated; the outcomes of publishes under way are unknown, and
+///   a transaction that was cut in two is not committed.
+/// - Deliveries that were not settled come again. Settling one from before the loss does nothing, and is counted:
+///   [`Stats::stale_settlements`](crate::Stats).
+/// - [`close`](Self::close) ends it at any moment, and so does dropping the last handle. It ends for good when the
+///   credentials were refused twice in a row, and when its virtual host is gone; then everybody is told.
+/// - What the broker refuses for now (an exclusive queue or consumer that is still taken) is tried again. Something that is
+///   refused for good is left out, or ends its consumer or channel with the broker's reason.
+/// - [`ConnectOptions::on_connect`](crate::ConnectOptions::on_connect) runs hooks each time, before it is connected.
+///
 /// Publish and consume on separate connections where both are many: a broker in alarm stops reading from connections
 /// that publish, and acks on them wait as well.
 ///
@@ -41,11 +59,21 @@ use crate::shared::Touch;
 pub struct Connection {
     link: Link,
     tuning: Tuning,
+    /// Its channels are opened although the connection is not open yet.
+    opens: OpenChannel,
 }
+
+/// How channels are opened.
+pub(crate) type OpenChannel = fn(&mut conn::Connection) -> Result<(ChannelId, RequestId), Error>;
 
 impl Connection {
     pub(crate) fn new(link: Link, tuning: Tuning) -> Self {
-        Self { link, tuning }
+        Self { link, tuning, opens: conn::Connection::open_channel }
+    }
+
+    /// A handle for a hook.
+    pub(crate) fn in_hook(link: Link, tuning: Tuning) -> Self {
+        Self { link, tuning, opens: conn::Connection::open_channel_for_hook }
     }
 
     /// Opens a channel.
@@ -63,7 +91,7 @@ impl Connection {
     /// Those of any [`Call`]; [`ErrorKind::ChannelsExhausted`](crate::ErrorKind::ChannelsExhausted) if all numbers up to
     /// the negotiated `channel_max` are in use.
     pub fn channel(&self) -> Call<Channel> {
-        Channel::open(&self.link)
+        Channel::open(&self.link, self.opens)
     }
 
     /// Opens a publisher: a channel of its own in confirm mode.
@@ -72,7 +100,7 @@ impl Connection {
     ///
     /// As [`channel`](Self::channel).
     pub fn publisher(&self) -> Call<Publisher> {
-        Publisher::open(&self.link)
+        Publisher::open(&self.link, self.opens)
     }
 
     /// Publishes a message whose body is written in parts, because it is too large to be held in memory. `size` is that
@@ -184,16 +212,23 @@ impl Connection {
         Events::new(Arc::clone(self.link.shared()))
     }
 
-    /// Whether it takes new work.
+    /// Whether it takes new work. A connection that was lost and comes back does: what is asked of it waits.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.link.visit(Touch::Nothing, |state| state.conn.is_open())
     }
 
+    /// Whether it is connected to a broker at present, with all that belongs to it. Not so while a connection that was lost
+    /// is on its way back.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.visit(Touch::Nothing, |state| state.conn.is_connected())
+    }
+
     /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
     #[must_use]
     pub fn tuning(&self) -> Tuning {
-        self.tuning
+        self.link.visit(Touch::Nothing, |state| state.conn.tuning()).unwrap_or(self.tuning)
     }
 
     /// What the broker said of itself: `product`, `version`, `capabilities` …

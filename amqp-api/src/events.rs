@@ -40,6 +40,49 @@ pub enum ConnectionEvent {
         /// Why.
         error: Error,
     },
+    /// The connection was lost and comes back, by [`Config::recovery`](crate::Config::recovery).
+    Disconnected {
+        /// Why.
+        cause: Error,
+    },
+    /// An attempt to connect begins.
+    Reconnecting {
+        /// Which it is, from 1, since the connection was last there for a while.
+        attempt: u32,
+    },
+    /// An attempt to connect has failed, or the connection was lost again before it was all back. There will be another one.
+    ReconnectFailed {
+        /// Why.
+        error: Error,
+    },
+    /// The connection is back, and all that belongs to it.
+    Recovered,
+    /// The broker has chosen another name for a queue that it was to name. Bindings and consumers know it already.
+    QueueRenamed {
+        /// Its name before the loss.
+        old: String,
+        /// Its name now.
+        new: String,
+    },
+    /// Something could not be restored, and is left out.
+    NotRestored {
+        /// What: its kind and its name, such as `queue orders`.
+        what: String,
+        /// Why.
+        error: Error,
+    },
+    /// The broker has ended a consumer, which consumes again.
+    Resubscribed {
+        /// The consumer's tag.
+        consumer_tag: String,
+        /// Why it was ended.
+        cause: Error,
+    },
+    /// The connection was lost before these publishes without confirms were written.
+    PublishesLost {
+        /// How many. Some of those that were being written may have left.
+        count: u64,
+    },
     /// The connection has ended. This is the last event, and there is one of it.
     Closed {
         /// Why, if this side did not close it.

@@ -51,7 +51,7 @@ mod wakers;
 
 pub use amqp_proto as proto;
 pub use amqp_proto::config::{
-    Address, Config, ConfigError, Heartbeat, Limits, TcpOptions, Timeouts, TlsInput, TlsOptions, Verify,
+    Address, Config, ConfigError, Heartbeat, Limits, Recovery, TcpOptions, Timeouts, TlsInput, TlsOptions, Verify,
 };
 pub use amqp_proto::conn::{
     BatchFailure, BatchOutcome, Body, BodyReader, DeliveryTag, Outcome, Returned, Stats, Tuning, Unconfirmed,
@@ -60,6 +60,7 @@ pub use amqp_proto::error::{
     CloseReason, CodecError, Error, ErrorKind, Origin, ProtocolError, TimeoutReason, TlsFailure,
 };
 pub use amqp_proto::method::{Properties, PropertiesRef, ReplyCode};
+pub use amqp_proto::recovery::Recorded;
 pub use amqp_proto::sasl::{Credentials, Mechanism, SaslError, SaslExchange, SaslMechanism};
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use amqp_proto::method::reply_code::ReplyCode;
 
@@ -27,6 +27,10 @@ impl Link {
         Self(Arc::new(Guard { shared, lifeline: OnceLock::new() }))
     }
 
+    pub(crate) fn downgrade(&self) -> WeakLink {
+        WeakLink(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
@@ -35,6 +39,17 @@ impl Link {
     pub(crate) fn tie(&self, lifeline: Box<dyn Any + Send + Sync>) {
         // There is one connection, and one lifeline, to a link.
         let _ = self.0.lifeline.set(lifeline);
+    }
+}
+
+/// The same, without a share.
+#[derive(Clone)]
+pub(crate) struct WeakLink(Weak<Guard>);
+
+impl WeakLink {
+    /// A share, as long as anybody has one.
+    pub(crate) fn upgrade(&self) -> Option<Link> {
+        self.0.upgrade().map(Link)
     }
 }
 

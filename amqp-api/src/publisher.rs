@@ -11,6 +11,7 @@ use crate::batch_confirm::BatchConfirm;
 use crate::call::{Call, Keep, mismatch};
 use crate::channel::{in_turn, is_channel_gone};
 use crate::confirm::{Confirm, Told, finish_confirmed};
+use crate::connection::OpenChannel;
 use crate::content::Content;
 use crate::link::Link;
 use crate::message::{Message, Target};
@@ -56,7 +57,7 @@ struct Inner {
 }
 
 impl Publisher {
-    pub(crate) fn open(link: &Link) -> Call<Self> {
+    pub(crate) fn open(link: &Link, opens: OpenChannel) -> Call<Self> {
         fn finish(_: Reply, keep: Keep) -> Result<Publisher, Error> {
             match keep {
                 Keep::Publisher(publisher) => Ok(publisher),
@@ -64,7 +65,7 @@ impl Publisher {
             }
         }
         let opened = link.visit(Touch::All, |state| {
-            let (channel, selected) = open_confirming(&mut state.conn)?;
+            let (channel, selected) = open_confirming(&mut state.conn, opens)?;
             Ok((state.publishers.insert(channel), selected))
         });
         match opened {
@@ -390,8 +391,8 @@ impl Publisher {
 
 /// A new channel in confirm mode. It can be published on at once: everything goes out in this order. If the broker
 /// refuses the channel, confirm.select fails with it.
-fn open_confirming(conn: &mut Connection) -> Result<(ChannelId, RequestId), Error> {
-    let (channel, opened) = conn.open_channel()?;
+fn open_confirming(conn: &mut Connection, opens: OpenChannel) -> Result<(ChannelId, RequestId), Error> {
+    let (channel, opened) = opens(conn)?;
     conn.abandon_request(opened);
     match conn.request(channel, confirm::Select { nowait: false }, None) {
         Ok(Some(selected)) => Ok((channel, selected)),
@@ -409,7 +410,7 @@ fn open_confirming(conn: &mut Connection) -> Result<(ChannelId, RequestId), Erro
 /// Puts a new channel in the place of one that is gone.
 #[cold]
 fn replace(conn: &mut Connection, channel: &mut ChannelId) -> Result<(), Error> {
-    let (new, selected) = open_confirming(conn)?;
+    let (new, selected) = open_confirming(conn, Connection::open_channel)?;
     conn.abandon_request(selected);
     conn.inherit_confirms(new, *channel);
     conn.release_channel(std::mem::replace(channel, new));

@@ -19,6 +19,7 @@ use amqp_proto::error::Error;
 use slab::Slab;
 
 use crate::driver::Runtime;
+use crate::driver::renew::Login;
 use crate::events::{ConnectionEvent, Listeners};
 use crate::wakers::{StreamWakers, Wakers, Wakes};
 
@@ -63,6 +64,7 @@ pub(crate) struct State {
     pub(crate) publishers: Slab<ChannelId>,
     /// Publishes since a publisher last gave way.
     published: u32,
+    pub(crate) login: Login,
     driver: Option<Waker>,
     rest: Rest,
     /// Replaced wakers, to be dropped without the lock.
@@ -94,6 +96,7 @@ impl Shared {
             told: Vec::new(),
             publishers: Slab::new(),
             published: 0,
+            login: Login::default(),
             driver: None,
             rest: Rest::default(),
             discarded: Vec::new(),
@@ -161,6 +164,31 @@ impl State {
                 self.listeners.tell(&ConnectionEvent::Blocked { reason: reason.clone() }, wakes);
             }
             Event::Unblocked => self.listeners.tell(&ConnectionEvent::Unblocked, wakes),
+            Event::Disconnected(cause) => {
+                self.listeners.tell(&ConnectionEvent::Disconnected { cause: cause.clone() }, wakes);
+            }
+            Event::Reconnecting { attempt } => {
+                self.listeners.tell(&ConnectionEvent::Reconnecting { attempt: *attempt }, wakes);
+            }
+            Event::AttemptFailed(error) => {
+                self.listeners.tell(&ConnectionEvent::ReconnectFailed { error: error.clone() }, wakes);
+            }
+            Event::Recovered => self.listeners.tell(&ConnectionEvent::Recovered, wakes),
+            Event::QueueRenamed { old, new } => {
+                let event = ConnectionEvent::QueueRenamed { old: old.clone(), new: new.clone() };
+                self.listeners.tell(&event, wakes);
+            }
+            Event::NotRestored { what, error } => {
+                let event = ConnectionEvent::NotRestored { what: what.clone(), error: error.clone() };
+                self.listeners.tell(&event, wakes);
+            }
+            Event::Resubscribed { consumer_tag, cause } => {
+                let event = ConnectionEvent::Resubscribed { consumer_tag: consumer_tag.clone(), cause: cause.clone() };
+                self.listeners.tell(&event, wakes);
+            }
+            Event::PublishesLost { count } => {
+                self.listeners.tell(&ConnectionEvent::PublishesLost { count: *count }, wakes);
+            }
             Event::Closed => {
                 let cause = self.conn.result().and_then(Result::err);
                 self.listeners.tell(&ConnectionEvent::Closed { cause }, wakes);

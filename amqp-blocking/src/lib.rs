@@ -74,6 +74,7 @@ mod park;
 mod reactor;
 mod threads;
 
+use std::future::{Ready, ready};
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -90,9 +91,9 @@ pub use amqp_api::{
     FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator,
     Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, PoolsConfig, PoolsConfigError, Properties,
     PropertiesRef, ProtocolError, ProvideCredentials, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge,
-    ReplyCode, Resolve, Returned, SaslError, SaslExchange, SaslMechanism, Settlement, Stats, StreamOffset, TableRef,
-    Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify,
-    proto, table,
+    Recorded, Recovery, ReplyCode, Resolve, Returned, SaslError, SaslExchange, SaslMechanism, Settlement, Stats,
+    StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning,
+    Unconfirmed, ValueRef, Verify, proto, table,
 };
 
 #[cfg(feature = "tls")]
@@ -196,6 +197,26 @@ pub fn connect_with(socket: impl Into<Socket>, options: impl IntoConnectOptions)
             io.map_err(|error| Error::new(ErrorKind::ConnectionLost { kind: error.kind(), text: error.to_string() }))?;
         driver::attach(threads, io, options).await
     }))
+}
+
+/// A hook for [`ConnectOptions::on_connect`]: a function that blocks as everything here does. It runs on a thread of its own.
+///
+/// ```no_run
+/// # fn example() -> Result<(), amqp_blocking::Error> {
+/// use amqp_blocking::{Config, ConnectOptions, Exchange};
+///
+/// let options = ConnectOptions::new(Config::new("localhost")).on_connect(amqp_blocking::hook(|connection| {
+///     connection.channel()?.exchange_declare(Exchange::topic("events"))
+/// }));
+/// let connection = amqp_blocking::connect(options)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn hook<F>(hook: F) -> impl Fn(amqp_api::Connection) -> Ready<Result<(), Error>> + Send + Sync + 'static
+where
+    F: Fn(&Connection) -> Result<(), Error> + Send + Sync + 'static,
+{
+    move |connection| ready(hook(&Connection::wrap(connection)))
 }
 
 /// A socket that is connected already, for [`connect_with`]; made by `into` from one of the standard library's.

@@ -83,6 +83,10 @@ handles! {
         /// Whether it takes new work.
         #[must_use]
         [] fn is_open(&self) -> bool;
+        /// Whether it is connected to a broker at present, with all that belongs to it. Not so while a connection that was
+        /// lost is on its way back.
+        #[must_use]
+        [] fn is_connected(&self) -> bool;
         /// What was agreed on in the handshake: `channel_max`, `frame_max` and heartbeat.
         #[must_use]
         [] fn tuning(&self) -> Tuning;

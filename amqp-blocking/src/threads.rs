@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -15,7 +15,7 @@ use amqp_api::{Address, TcpOptions};
 
 use crate::Socket;
 use crate::park::{Sleep, block_on};
-use crate::reactor::Reactor;
+use crate::reactor::{self, Reactor};
 
 /// How long dropping the last handle waits.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ impl Runtime for Threads {
         match driver {
             // It waits for this, and for nothing else.
             Some(tasks) => drop(tasks.send(task)),
-            // If there are no more threads to be had, the task is dropped.
+            // It may block, as hooks do. If there are no more threads to be had, the task is dropped.
             None => drop(thread::Builder::new().name("amqp-task".to_owned()).spawn(|| block_on(task))),
         }
     }
@@ -124,12 +124,30 @@ impl Runtime for Threads {
         // Whoever waits for it gives up before, and says so. This only ends the thread.
         let limit = self.connect_timeout.saturating_add(GRACE);
         let socket = tcp_socket(address, options);
-        self.start(move || {
-            let socket = socket?;
-            socket.connect_timeout(&address.into(), limit)?;
-            Socket::Tcp(socket.into()).register()
-        })
+        if reactor::is_driver() {
+            // A connection that was lost comes back on the thread that it has.
+            let slot = Arc::new(Slot::default());
+            let thread = thread::Builder::new().name("amqp-connect".to_owned()).spawn({
+                let slot = Arc::clone(&slot);
+                move || slot.put(socket.and_then(|socket| connected(socket, address, limit)))
+            });
+            if let Err(error) = thread {
+                slot.put(Err(error));
+            }
+            return Box::pin(async move {
+                let stream = poll_fn(|cx| slot.poll(cx.waker())).await?;
+                reactor::register(mio::net::TcpStream::from_std(stream))
+            });
+        }
+        self.start(move || Socket::Tcp(connected(socket?, address, limit)?).register())
     }
+}
+
+/// Connects, and lets it block no more.
+fn connected(socket: socket2::Socket, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    socket.connect_timeout(&address.into(), limit)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// A result on its way from the thread that makes it.

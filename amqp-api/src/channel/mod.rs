@@ -29,6 +29,7 @@ pub(crate) use self::room::{in_turn, is_channel_gone};
 pub use self::topology::QueueDeclared;
 use crate::call::{Call, Keep, done, mismatch};
 use crate::confirm::{Told, finish_confirmed};
+use crate::connection::OpenChannel;
 use crate::link::Link;
 use crate::shared::{Shared, Touch};
 
@@ -70,14 +71,14 @@ struct Inner {
 
 impl Channel {
     /// A new channel of this connection.
-    pub(crate) fn open(link: &Link) -> Call<Self> {
+    pub(crate) fn open(link: &Link, opens: OpenChannel) -> Call<Self> {
         fn finish(_: Reply, keep: Keep) -> Result<Channel, Error> {
             match keep {
                 Keep::Channel(channel) => Ok(channel),
                 _ => mismatch(),
             }
         }
-        match link.visit(Touch::All, |state| state.conn.open_channel()) {
+        match link.visit(Touch::All, |state| opens(&mut state.conn)) {
             Ok((id, request)) => {
                 let inner = Inner { shared: Arc::clone(link.shared()), id, link: link.clone() };
                 Call::waiting(request, Keep::Channel(Self { inner: Arc::new(inner), told: Told::default() }), finish)

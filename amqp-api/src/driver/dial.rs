@@ -10,9 +10,11 @@ use std::task::Poll;
 
 use amqp_proto::config::Address;
 use amqp_proto::error::{Error, ErrorKind, Origin, TimeoutReason};
+use amqp_proto::recovery::BackOff;
+use amqp_proto::sasl::Credentials;
 
 use super::tls::Tls;
-use super::{Runtime, attach};
+use super::{Io, Runtime, open, renew};
 use crate::connect::ConnectOptions;
 use crate::connection::Connection;
 
@@ -34,12 +36,33 @@ use crate::connection::Connection;
 pub async fn connect(runtime: Arc<dyn Runtime>, options: impl Into<ConnectOptions>) -> Result<Connection, Error> {
     let options = options.into();
     options.config.validate().map_err(|error| Error::invalid(error.to_string()))?;
-    let tls = Tls::new(&options)?;
+    let options = Arc::new(options);
+    let again = options.config.recovery.clone().filter(|recovery| recovery.retry_first_connect);
+    let Some(again) = again else { return connect_once(&runtime, &options).await };
+    let mut delays = BackOff::new(again.first_delay, again.max_delay, runtime.seed());
+    let mut attempts = 0;
+    loop {
+        let error = match connect_once(&runtime, &options).await {
+            Err(error) if another_may_do(&error) => error,
+            result => return result,
+        };
+        attempts += 1;
+        if again.max_attempts.is_some_and(|most| attempts > most) {
+            return Err(error);
+        }
+        if let Some(later) = runtime.now().checked_add(delays.next_delay()) {
+            runtime.sleep_until(later).await;
+        }
+    }
+}
+
+async fn connect_once(runtime: &Arc<dyn Runtime>, options: &Arc<ConnectOptions>) -> Result<Connection, Error> {
+    let tls = Tls::new(options)?;
     let mut hosts: Vec<&Address> = options.config.hosts.iter().collect();
     if options.config.shuffle_hosts {
         shuffle(&mut hosts, runtime.seed());
     }
-    let dial = Dial { runtime: &runtime, options: &options, tls };
+    let dial = Dial { runtime, options, tls };
     let mut last = Error::invalid("no host is configured");
     for host in hosts {
         match dial.host(host).await {
@@ -48,6 +71,57 @@ pub async fn connect(runtime: Arc<dyn Runtime>, options: impl Into<ConnectOption
         }
     }
     Err(last)
+}
+
+/// Another transport, and what to log in with.
+pub(super) struct Redialed {
+    pub(super) io: Box<dyn Io>,
+    /// Those of a provider.
+    pub(super) credentials: Option<Credentials>,
+}
+
+/// Another transport for a connection that was lost. An attempt takes the first address whose socket connects; if its broker
+/// does not let us in, the next attempt begins with the next host.
+pub(super) async fn redial(
+    runtime: Arc<dyn Runtime>,
+    options: Arc<ConnectOptions>,
+    attempt: u32,
+) -> Result<Redialed, Error> {
+    let tls = Tls::new(&options)?;
+    let mut hosts: Vec<&Address> = options.config.hosts.iter().collect();
+    if options.config.shuffle_hosts {
+        shuffle(&mut hosts, runtime.seed());
+    }
+    let skipped = usize::try_from(attempt.saturating_sub(1)).unwrap_or_default();
+    rotate(&mut hosts, skipped);
+    let dial = Dial { runtime: &runtime, options: &options, tls };
+    let mut last = Error::invalid("no host is configured");
+    for host in hosts {
+        let mut addresses = match dial.resolve(host).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        rotate(&mut addresses, skipped);
+        for address in addresses {
+            match dial.socket(host, address).await.and_then(|io| dial.tls.over(io, host)) {
+                Ok((io, _)) => {
+                    let credentials = renew::ask(&*runtime, &options).await?;
+                    return Ok(Redialed { io, credentials });
+                }
+                Err(error) => last = error,
+            }
+        }
+    }
+    Err(last)
+}
+
+fn rotate<T>(all: &mut [T], by: usize) {
+    if !all.is_empty() {
+        all.rotate_left(by % all.len());
+    }
 }
 
 /// Whether this may be the trouble of one host or address alone.
@@ -60,7 +134,7 @@ fn another_may_do(error: &Error) -> bool {
 
 struct Dial<'a> {
     runtime: &'a Arc<dyn Runtime>,
-    options: &'a ConnectOptions,
+    options: &'a Arc<ConnectOptions>,
     tls: Tls<'a>,
 }
 
@@ -88,14 +162,18 @@ impl Dial<'_> {
     }
 
     async fn address(&self, host: &Address, address: SocketAddr) -> Result<Connection, Error> {
+        let io = self.socket(host, address).await?;
+        let (io, progress) = self.tls.over(io, host)?;
+        open(Arc::clone(self.runtime), io, Arc::clone(self.options)).await.map_err(|error| progress.explain(error))
+    }
+
+    async fn socket(&self, host: &Address, address: SocketAddr) -> Result<Box<dyn Io>, Error> {
         let connected = self.within(self.runtime.connect(address, &self.options.config.tcp)).await?;
-        let io = connected.map_err(|error| {
+        connected.map_err(|error| {
             let at =
                 if host.to_string() == address.to_string() { host.to_string() } else { format!("{host} ({address})") };
             cannot_connect(at, error.kind(), &error.to_string())
-        })?;
-        let (io, progress) = self.tls.over(io, host)?;
-        attach(Arc::clone(self.runtime), io, self.options.clone()).await.map_err(|error| progress.explain(error))
+        })
     }
 
     /// The future's output, unless that takes longer than connecting may.

@@ -10,19 +10,23 @@
 //! | `socket` | a socket with its options, for adapters that have sockets: by the feature `socket` |
 //! | `tls` | a stream over a stream, by the feature `tls` |
 //! | `renew` | credentials from a provider, and again before they expire |
-//! | `session` | the loop over one transport: a future that reads, lets the core work, wakes and writes |
+//! | `supervise` | one connection over its transports: a session on each, and dialling in between |
+//! | `session` | the loop over one transport: it reads, lets the core work, wakes and writes |
+//! | `hooks` | what the application wants to be done on every connect |
 //! | `reader`, `writer`, `timer` | its three sources of readiness |
 //!
 //! The session works on state (`shared`) that outlives it: handles know nothing of sockets.
 
 mod dial;
+pub(crate) mod hooks;
 mod io;
 mod reader;
-mod renew;
+pub(crate) mod renew;
 mod runtime;
 mod session;
 #[cfg(feature = "socket")]
 mod socket;
+mod supervise;
 mod timer;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -34,13 +38,15 @@ mod writer;
 use std::sync::Arc;
 
 use amqp_proto::error::{Error, ErrorKind};
+use amqp_proto::method::ReplyCode;
 
 pub use self::dial::connect;
+use self::hooks::Hooks;
 pub use self::io::Io;
 pub use self::runtime::{BoxFuture, Runtime};
-use self::session::Session;
 #[cfg(feature = "socket")]
 pub use self::socket::tcp_socket;
+use self::supervise::Supervisor;
 use crate::above::{Pool, PoolsConfig, PoolsSetup};
 use crate::call::{Call, Keep, done};
 use crate::connect::{ConnectOptions, IntoConnectOptions};
@@ -66,7 +72,8 @@ pub fn pools(runtime: Arc<dyn Runtime>, config: PoolsConfig) -> Result<PoolsSetu
     PoolsSetup::new(runtime, config)
 }
 
-/// Makes a connection over a transport that is connected already: spawns its driver and waits for the handshake.
+/// Makes a connection over a transport that is connected already: spawns its driver and waits for the handshake. As there
+/// is no way to another transport, it does not come back when it is lost.
 ///
 /// # Errors
 ///
@@ -80,34 +87,64 @@ pub async fn attach(
     io: Box<dyn Io>,
     options: impl Into<ConnectOptions>,
 ) -> Result<Connection, Error> {
-    let ConnectOptions { mut config, credentials: provider, .. } = options.into();
-    let limit = config.timeouts.connect;
-    if let Some(provider) = &provider {
-        config.credentials = renew::ask(&*runtime, &**provider, limit).await?;
+    let mut options = options.into();
+    options.config.recovery = None;
+    open(runtime, io, Arc::new(options)).await
+}
+
+/// The same for a connection that may be dialled again.
+async fn open(runtime: Arc<dyn Runtime>, io: Box<dyn Io>, options: Arc<ConnectOptions>) -> Result<Connection, Error> {
+    let mut config = options.config.clone();
+    if let Some(credentials) = renew::ask(&*runtime, &options).await? {
+        config.credentials = credentials;
     }
     config.validate().map_err(|error| Error::invalid(error.to_string()))?;
     let lifetime = config.credentials.lifetime();
     let shared = Shared::new(config, Arc::clone(&runtime));
     let link = Link::new(Arc::clone(&shared));
-    let opened = shared.lock().conn.opened();
-    runtime.spawn(Box::pin(drive(EndOnDrop(shared), io, Arc::clone(&runtime))));
+    let hooks = (!options.hooks.is_empty() || options.filter.is_some()).then(|| Hooks {
+        hooks: options.hooks.as_slice().into(),
+        filter: options.filter.clone(),
+        link: link.downgrade(),
+    });
+    let opened = {
+        let conn = &mut shared.lock().conn;
+        if hooks.is_some() {
+            conn.use_hooks();
+        }
+        conn.opened()
+    };
+    let end = EndOnDrop(Arc::clone(&shared));
+    runtime.spawn(Box::pin(Supervisor::new(end, io, Arc::clone(&runtime), Arc::clone(&options), hooks)));
+    let given_up = CloseOnDrop(Some(shared));
     Call::waiting(opened, Keep::Connection(link.clone()), done).await?;
+    given_up.disarm();
     if let Some(lifeline) = runtime.lifeline() {
         link.tie(lifeline);
     }
-    if let (Some(provider), Some(lifetime)) = (provider, lifetime) {
-        let shared = Arc::clone(link.shared());
-        let renewing = renew::keep_renewed(shared, Arc::clone(&runtime), provider, lifetime, limit);
-        runtime.spawn(Box::pin(renewing));
-    }
+    renew::logged_in(link.shared(), &runtime, &options, lifetime);
     let tuning = link.shared().lock().conn.tuning();
     tuning.map(|tuning| Connection::new(link, tuning)).ok_or_else(|| Error::new(ErrorKind::ConnectionNotOpen))
 }
 
-/// The task that carries a connection from its first byte to its last. The guard comes from outside, so that it is there
-/// even if the task is dropped before it was ever polled.
-async fn drive(end: EndOnDrop, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
-    Session::new(Arc::clone(&end.0), io, runtime).await;
+/// Closes a connection that nobody waits for any more, though a hook may hold it.
+struct CloseOnDrop(Option<Arc<Shared>>);
+
+impl CloseOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.visit(Touch::All, |state| {
+                let id = state.conn.close(ReplyCode::REPLY_SUCCESS, "");
+                state.abandon_request(id);
+            });
+        }
+    }
 }
 
 /// Ends the connection for all its handles when the task is gone, also when the runtime was shut down below it or the

@@ -8,13 +8,14 @@
 //! When a turn finds nothing to read, nothing to write and nothing due, the task's waker is put into the state, under
 //! the same lock under which that was found out, and the task waits.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use amqp_proto::conn::Outbound;
+
+use super::hooks::Hooks;
 use super::reader::{Read, Reader};
 use super::timer::Timer;
 use super::writer::{Writer, Wrote};
@@ -28,7 +29,7 @@ const TURNS: usize = 2;
 /// How long the last bytes have to leave, and the peer to close its side, after the connection has ended.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection on one transport. Done when the connection has ended and the transport is shut down.
+/// A connection on one transport.
 pub(super) struct Session {
     shared: Arc<Shared>,
     io: Box<dyn Io>,
@@ -41,13 +42,27 @@ pub(super) struct Session {
     reading: bool,
     /// A failed write, told to the core when there is nothing more to read: the broker may have said why.
     write_error: Option<io::Error>,
+    hooks: Option<Hooks>,
     ending: Option<Ending>,
 }
 
-/// The connection has ended; the transport has until the deadline.
+/// The transport is done with, and has until the deadline to be shut down.
 struct Ending {
     deadline: Instant,
+    /// What is to be written behind what is being written.
+    farewell: Outbound,
     shut_down: bool,
+    /// The connection has ended. If not, it was lost and comes back on another transport.
+    finished: bool,
+    told: bool,
+}
+
+/// What a session was left for.
+pub(super) enum Left {
+    /// Another transport: this one is still to be shut down, by polling on.
+    Transport,
+    /// Nothing: it is over, and shut down.
+    Everything,
 }
 
 /// What comes after a turn.
@@ -58,7 +73,7 @@ enum Step {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, io: Box<dyn Io>, runtime: Arc<dyn Runtime>, hooks: Option<Hooks>) -> Self {
         let frame_max = shared.lock().conn.frame_max();
         Self {
             shared,
@@ -70,6 +85,7 @@ impl Session {
             wakes: Wakes::default(),
             reading: true,
             write_error: None,
+            hooks,
             ending: None,
         }
     }
@@ -116,9 +132,10 @@ impl Session {
             conn.take_outbound(&mut self.writer.outbound);
         }
         self.reading = conn.wants_read() && !self.reader.has_ended();
-        let finished = conn.is_finished();
+        let left = conn.is_disconnected().then(|| (conn.take_farewell(), conn.is_finished()));
+        let hooks = conn.take_hooks();
         let resumed = self.reading && !was_reading;
-        let waits = nothing_read && !resumed && !finished && self.write_waits(&wrote);
+        let waits = nothing_read && !resumed && left.is_none() && hooks.is_none() && self.write_waits(&wrote);
         state.settle(Touch::Nothing, &mut self.wakes);
         if waits {
             state.park_driver(cx.waker(), Rest { drained: self.writer.is_done(), paused: !self.reading });
@@ -127,8 +144,12 @@ impl Session {
 
         let more = self.reader.handled();
         self.wakes.run();
-        if finished {
-            self.ending = Some(Ending { deadline: now + LINGER, shut_down: false });
+        if let (Some(run), Some(hooks)) = (hooks, &self.hooks) {
+            hooks.start(&*self.runtime, Arc::clone(&self.shared), run);
+        }
+        if let Some((farewell, finished)) = left {
+            let deadline = now + LINGER;
+            self.ending = Some(Ending { deadline, farewell, shut_down: false, finished, told: false });
             return Step::Again;
         }
         if more || !waits {
@@ -154,16 +175,13 @@ impl Session {
         }
         if !ending.shut_down {
             if self.writer.outbound.is_empty() {
-                let state = &mut self.shared.lock().conn;
-                if state.has_outbound() {
-                    state.take_outbound(&mut self.writer.outbound);
-                }
+                self.writer.outbound = std::mem::take(&mut ending.farewell);
             }
             let wrote = self.writer.poll(&mut *self.io, cx);
             if wrote.error.is_some() {
                 return Step::End;
             }
-            if !self.writer.is_done() {
+            if !self.writer.is_done() || !ending.farewell.is_empty() {
                 return if wrote.pending { Step::Wait } else { Step::Again };
             }
             match self.io.poll_shutdown(cx) {
@@ -181,26 +199,27 @@ impl Session {
             Read::End(_) => Step::End,
         }
     }
-}
 
-impl Future for Session {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+    /// Takes turns until there is nothing to do at present, or nothing at all.
+    pub(super) fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
         for _ in 0..TURNS {
-            let step = match this.ending.take() {
-                None => this.turn(cx),
+            let step = match self.ending.take() {
+                None => self.turn(cx),
+                Some(mut ending) if !ending.finished && !ending.told => {
+                    ending.told = true;
+                    self.ending = Some(ending);
+                    return Poll::Ready(Left::Transport);
+                }
                 Some(mut ending) => {
-                    let step = this.end(cx, &mut ending);
-                    this.ending = Some(ending);
+                    let step = self.end(cx, &mut ending);
+                    self.ending = Some(ending);
                     step
                 }
             };
             match step {
                 Step::Again => {}
                 Step::Wait => return Poll::Pending,
-                Step::End => return Poll::Ready(()),
+                Step::End => return Poll::Ready(Left::Everything),
             }
         }
         cx.waker().wake_by_ref();

@@ -17,6 +17,8 @@ mod peer;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod streamed;
 #[cfg(test)]
 mod tls;

@@ -46,6 +46,24 @@ pub(crate) enum Host {
     Refuses,
     /// Neither answers nor refuses.
     Unreachable,
+    /// Each time the next of these; the last one stays.
+    Each(Arc<Mutex<VecDeque<Host>>>),
+}
+
+impl Host {
+    pub(crate) fn each(hosts: impl IntoIterator<Item = Self>) -> Self {
+        Self::Each(Arc::new(Mutex::new(hosts.into_iter().collect())))
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Each(hosts) => {
+                let mut hosts = hosts.lock().unwrap();
+                if hosts.len() > 1 { hosts.pop_front().unwrap() } else { hosts[0].clone() }
+            }
+            host => host,
+        }
+    }
 }
 
 struct Task {
@@ -217,6 +235,12 @@ impl World {
         self.settle();
     }
 
+    /// The same, inside of a future: long enough for a loss to be noticed.
+    pub(crate) async fn sleep_a_while(&self) {
+        let deadline = self.0.state.lock().unwrap().now + Duration::from_millis(1);
+        self.sleep_until(deadline).await;
+    }
+
     /// Drops every task, as a runtime does that is shut down.
     pub(crate) fn drop_tasks(&self) {
         let tasks = std::mem::take(&mut self.0.state.lock().unwrap().tasks);
@@ -307,6 +331,7 @@ impl Runtime for World {
         let (_, name, host) = state.addresses.iter().find(|(ip, ..)| *ip == address.ip()).expect("a known address");
         let (dialled, host) = (format!("{name}:{}", address.port()), host.clone());
         state.dialled.push(dialled);
+        let host = host.next();
         Box::pin(async move {
             match host {
                 Host::Answers(wire) => {
@@ -314,7 +339,7 @@ impl Runtime for World {
                     Ok(io)
                 }
                 Host::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
-                Host::Unreachable => std::future::pending().await,
+                Host::Unreachable | Host::Each(_) => std::future::pending().await,
             }
         })
     }
