@@ -8,6 +8,7 @@
 //! - `spawn(future)`: runs concurrently; awaiting what it returns gives the result, or goes on with its panic
 //! - `sleep(duration)`
 //! - `THREADS_PER_CONNECTION`: how many threads a connection takes
+//! - `on_connect(options, hook)`: options with one more hook, a function of the connection that returns a future
 //! - `timeout(duration, future)`: `Err(Elapsed)` if the future takes longer. A blocking adapter can say so only
 //!   afterwards, so this is for things that must end, not for giving up on things that do not.
 //!
@@ -44,6 +45,7 @@ mod publisher;
 mod put_back;
 mod qos;
 mod queues;
+mod recovery;
 mod reply;
 mod resources;
 mod scope;
@@ -86,6 +88,7 @@ pub(crate) fn cases() -> Vec<Case> {
         put_back::cases(),
         qos::cases(),
         queues::cases(),
+        recovery::cases(),
         reply::cases(),
         scope::cases(),
         resources::cases(),

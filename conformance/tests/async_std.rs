@@ -18,6 +18,15 @@ mod facade {
     /// Threads that a connection takes.
     pub(crate) const THREADS_PER_CONNECTION: usize = 0;
 
+    /// Options with one more hook.
+    pub(crate) fn on_connect<F, Fut>(options: ConnectOptions, hook: F) -> ConnectOptions
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        options.on_connect(hook)
+    }
+
     /// On a thread of its own. The executor that connections run on has as many threads as the machine has cores, and a
     /// case must not block them.
     pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>

@@ -35,6 +35,15 @@ mod facade {
         Wrap::wrap(amqp_blocking::pools(config))
     }
 
+    /// Options with one more hook.
+    pub(crate) fn on_connect<F, Fut>(options: ConnectOptions, hook: F) -> ConnectOptions
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>>,
+    {
+        options.on_connect(amqp_blocking::hook(move |connection| block_on(hook(Connection(connection.clone())))))
+    }
+
     /// Makes the same handles as amqp-blocking's, from the same list.
     macro_rules! handles {
         ($(

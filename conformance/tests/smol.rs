@@ -20,6 +20,15 @@ mod facade {
     /// Threads that a connection takes.
     pub(crate) const THREADS_PER_CONNECTION: usize = 0;
 
+    /// Options with one more hook.
+    pub(crate) fn on_connect<F, Fut>(options: ConnectOptions, hook: F) -> ConnectOptions
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        options.on_connect(hook)
+    }
+
     /// On a thread of its own. Connections run on smol's only executor thread, which a case must not block.
     pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
     where

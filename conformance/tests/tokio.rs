@@ -25,6 +25,15 @@ mod facade {
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
     }
 
+    /// Options with one more hook.
+    pub(crate) fn on_connect<F, Fut>(options: ConnectOptions, hook: F) -> ConnectOptions
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        options.on_connect(hook)
+    }
+
     pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
