@@ -173,16 +173,20 @@ impl Session {
         Ok(())
     }
 
-    /// Sends deliveries until the consumer is cancelled. The queue's name is the size of their bodies.
+    /// Sends deliveries until the consumer is cancelled. The queue's name is the size of their bodies, a dot, and their
+    /// number: not one more, so that what comes after the last one that is read costs the client nothing.
     fn blast(&self, number: u16, consume: &basic::Consume<'_>) -> io::Result<()> {
-        let size = consume.queue.to_str().ok().and_then(|name| name.parse().ok()).unwrap_or(16usize);
+        let name = consume.queue.to_str().ok().and_then(|name| name.split_once('.'));
+        let parsed = name.and_then(|(size, messages)| Some((size.parse().ok()?, messages.parse().ok()?)));
+        let (size, messages): (usize, u64) =
+            parsed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a queue that is not SIZE.MESSAGES"))?;
         let mut batch = Batch::new(number, consume.consumer_tag, size);
         let writer = Arc::clone(&self.writer);
         let flow = Arc::clone(&self.flow);
         let window = if consume.no_ack { u64::MAX } else { self.prefetch };
         thread::spawn(move || -> io::Result<()> {
             let mut sent = 0u64;
-            while !flow.stopped.load(Ordering::Acquire) {
+            while sent < messages && !flow.stopped.load(Ordering::Acquire) {
                 let room = flow.acked.load(Ordering::Acquire).saturating_add(window).saturating_sub(sent);
                 if room == 0 {
                     let guard = flow.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -193,7 +197,7 @@ impl Session {
                     }
                     continue;
                 }
-                let count = usize::try_from(room).unwrap_or(usize::MAX).min(batch.tags.len());
+                let count = usize::try_from(room.min(messages - sent)).unwrap_or(usize::MAX).min(batch.tags.len());
                 write(&writer, batch.next(sent + 1, count))?;
                 sent += count as u64;
             }

@@ -65,7 +65,7 @@ async fn confirm(connection: &Connection, messages: u64, size: usize) -> Result<
 
 async fn consume(connection: &Connection, messages: u64, size: usize, acks: bool) -> Result<(), amqp_tokio::Error> {
     let channel = connection.channel().await?;
-    let consume = Consume::new(size.to_string()).prefetch(PREFETCH);
+    let consume = Consume::new(format!("{size}.{messages}")).prefetch(PREFETCH);
     let mut consumer = channel.consume(if acks { consume } else { consume.no_ack() }).await?;
     for _ in 0..messages {
         let Some(delivery) = consumer.next().await else { break };
