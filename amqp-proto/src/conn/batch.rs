@@ -50,9 +50,10 @@ impl Connection {
         let mut freed = 0;
         while deliveries.len() < max
             && (deliveries.is_empty() || matches!(consumer.queue.front(), Some(Item::Delivery(_))))
-            && let Some((item, bytes)) = consumer.pop()
+            && !consumer.queue.is_empty()
         {
-            freed += bytes;
+            freed += consumer.uncount_next();
+            let Some(item) = consumer.queue.pop_front() else { break };
             match item {
                 Item::Delivery(delivery) => deliveries.push(delivery),
                 // It is the first.
@@ -63,6 +64,9 @@ impl Connection {
             }
         }
         self.unbuffer(freed);
+        for body in deliveries.iter().filter_map(Delivery::streamed_body) {
+            self.hand_out(body.id);
+        }
         NextBatch::Deliveries(deliveries)
     }
 

@@ -232,13 +232,13 @@ impl Consumer {
         self.if_counted(grown)
     }
 
-    /// Takes the next; with how many counted bytes went.
+    /// How many counted bytes will go with the next item, which is to be taken then. (They are made out while it still
+    /// stands in the queue: it is not moved once more.)
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Item, usize)> {
-        let item = self.queue.pop_front()?;
-        let shrunk = if self.unbounded { item.cost() } else { 0 };
+    pub(super) fn uncount_next(&mut self) -> usize {
+        let shrunk = if self.unbounded { self.queue.front().map_or(0, Item::cost) } else { 0 };
         self.bytes -= shrunk;
-        Some((item, self.if_counted(shrunk)))
+        self.if_counted(shrunk)
     }
 
     /// Takes all that is there; with how many counted bytes went.
@@ -296,6 +296,7 @@ fn offset(value: ValueRef<'_>) -> Option<u64> {
 }
 
 impl Item {
+    #[inline]
     fn cost(&self) -> usize {
         match self {
             Self::Delivery(delivery) => OVERHEAD + delivery.weight(),

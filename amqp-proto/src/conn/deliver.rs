@@ -59,7 +59,7 @@ impl Connection {
             }
             return Ok(());
         };
-        let item = item(tag, no_ack, redelivered, None, message());
+        let item = item(tag, no_ack, redelivered, None, message);
         if consumer.stream != Stream::No
             && let Item::Delivery(delivery) = &item
         {
@@ -93,7 +93,7 @@ impl Connection {
         }
         let epoch = if void { channel.epoch.wrapping_sub(channel.recovering) } else { channel.epoch };
         let tag = DeliveryTag { value: delivery_tag, channel: id, epoch };
-        let result = match item(tag, no_ack, redelivered, Some(message_count), assembly.finish()) {
+        let result = match item(tag, no_ack, redelivered, Some(message_count), || assembly.finish()) {
             Item::Delivery(delivery) => Ok(Reply::Got(Some(Box::new(delivery)))),
             Item::Bad(error) => Err(error),
         };
@@ -149,20 +149,18 @@ impl Connection {
 
     /// What the consumer has next.
     pub fn next_delivery(&mut self, id: ConsumerId) -> Next {
-        let Some(consumer) = self.consumer_mut(id) else { return Next::Ended };
-        match consumer.pop() {
-            Some((item, freed)) => {
-                self.unbuffer(freed);
-                match item {
-                    Item::Delivery(delivery) => {
-                        if let Some(body) = delivery.streamed_body() {
-                            self.hand_out(body.id);
-                        }
-                        Next::Delivery(delivery)
-                    }
-                    Item::Bad(error) => Next::Bad(error),
+        let consumer = self.consumers.get_mut(id.index()).filter(|consumer| consumer.generation == id.generation);
+        let Some(consumer) = consumer else { return Next::Ended };
+        let freed = consumer.uncount_next();
+        self.turn |= uncount(&mut self.buffered, freed, self.config.limits.receive_buffer);
+        match consumer.queue.pop_front() {
+            Some(Item::Delivery(delivery)) => {
+                if let Some(body) = delivery.streamed_body() {
+                    self.hand_out(body.id);
                 }
+                Next::Delivery(delivery)
             }
+            Some(Item::Bad(error)) => Next::Bad(error),
             None if consumer.state == ConsumerState::Ended => Next::Ended,
             None => {
                 consumer.watched = true;
@@ -199,19 +197,28 @@ impl Connection {
 
     /// Counted bytes have left a consumer's queue; reading goes on when it was paused.
     pub(super) fn unbuffer(&mut self, bytes: usize) {
-        let limit = self.config.limits.receive_buffer;
-        let paused = self.buffered >= limit;
-        self.buffered -= bytes;
-        if paused && self.buffered < limit {
-            self.turn = true;
-        }
+        self.turn |= uncount(&mut self.buffered, bytes, self.config.limits.receive_buffer);
     }
+}
+
+/// Takes these bytes off what is counted. Whether reading goes on by that.
+#[inline]
+fn uncount(buffered: &mut usize, bytes: usize, limit: usize) -> bool {
+    let paused = *buffered >= limit;
+    *buffered -= bytes;
+    paused && *buffered < limit
 }
 
 /// The delivery, or the word on one that cannot be read.
 #[inline]
-fn item(tag: DeliveryTag, no_ack: bool, redelivered: bool, message_count: Option<u32>, message: Incoming) -> Item {
-    let Incoming { envelope, payload, oversized } = message;
+fn item(
+    tag: DeliveryTag,
+    no_ack: bool,
+    redelivered: bool,
+    message_count: Option<u32>,
+    message: impl FnOnce() -> Incoming,
+) -> Item {
+    let Incoming { envelope, payload, oversized } = message();
     if let Some(size) = oversized {
         return bad_delivery(tag, format!("its body of {size} bytes is over the limit"));
     }

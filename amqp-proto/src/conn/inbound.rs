@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::channel::ChannelState;
 use super::consumers::Recipient;
-use super::content::{Assembly, Envelope, Head, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
+use super::content::{Assembly, Envelope, HEADER_FIXED, Head, INLINE_BODY, Incoming, Misplaced, Payload, Progress};
 use super::{Connection, handshake::Phase};
 use crate::error::{Error, ErrorKind, ProtocolError};
 use crate::method::reply_code::ReplyCode;
@@ -49,9 +49,6 @@ impl From<EncodeError> for Fault {
 
 /// What a delivery's envelope will need beyond the method's arguments if the header is not there yet.
 const UNKNOWN_AHEAD: usize = 256;
-
-/// Class and weight, body size: what stands before the properties in a content header.
-const HEADER_FIXED: usize = 12;
 
 impl Connection {
     /// Takes the next frames from the peer.
@@ -166,7 +163,7 @@ impl Connection {
             return Err(Fault::new(ReplyCode::FRAME_ERROR, error.into()));
         }
         match frame.kind {
-            FrameKind::Method => self.handle_method(now, frame, ahead),
+            FrameKind::Method => self.handle_method(now, frame, ahead, block),
             FrameKind::Header => self.handle_header(frame),
             FrameKind::Body => self.handle_body(frame, block),
             FrameKind::Heartbeat if frame.channel == 0 && frame.payload.is_empty() => Ok(()),
@@ -175,11 +172,17 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_method(&mut self, now: Instant, frame: &Frame<'_>, ahead: &mut Frames<'_>) -> Result<(), Fault> {
+    fn handle_method(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        ahead: &mut Frames<'_>,
+        block: &Block,
+    ) -> Result<(), Fault> {
         const DELIVER: (u16, u16) = (basic::Deliver::CLASS_ID, basic::Deliver::METHOD_ID);
         if ids(frame.payload) == Some(DELIVER) && !self.phase.is_handshake() {
             let args = frame.payload.get(4..).unwrap_or_default();
-            return self.handle_deliver(frame.channel, args, ahead);
+            return self.handle_deliver(frame.channel, args, ahead, block);
         }
         let method = Method::decode(frame.payload)?;
         match (frame.channel, &method) {
@@ -233,7 +236,7 @@ impl Connection {
 
     /// The fast path: `basic.deliver`. A small message whose header and body follow at once is taken whole.
     #[inline]
-    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &mut Frames<'_>) -> Result<(), Fault> {
+    fn handle_deliver(&mut self, number: u16, args: &[u8], ahead: &mut Frames<'_>, block: &Block) -> Result<(), Fault> {
         let deliver = basic::Deliver::decode_fields(args)?;
         let Some(channel) = self.channels.by_number(number) else { return Err(unopened("basic.deliver", number)) };
         if channel.assembly.is_some() {
@@ -261,10 +264,13 @@ impl Connection {
             }
         };
         let id = channel.id;
+        // Each frame has one octet behind its payload.
+        let start = block.position(ahead).saturating_sub(args.len() + 1);
         match small_message(ahead, number, self.config.limits.max_body) {
             Some((properties, body)) => {
+                let bytes = block.bytes(start..block.position(ahead).saturating_sub(1));
                 self.delivered(id, recipient, deliver.delivery_tag, deliver.redelivered, || {
-                    let envelope = Envelope::of_delivery(&deliver, args, properties, body);
+                    let envelope = Envelope::of_delivery(&deliver, bytes, args, properties, body);
                     Incoming { envelope, payload: Payload::Inline, oversized: None }
                 })
             }

@@ -103,6 +103,18 @@ impl Block {
         own.start <= part.start && part.end <= own.end
     }
 
+    /// How many bytes stand before the frame that is next in `frames`, which are of this block.
+    #[inline]
+    pub(crate) fn position(&self, frames: &Frames<'_>) -> usize {
+        self.0.len().saturating_sub(frames.rest.len())
+    }
+
+    /// The bytes at these positions, frame headers and ends included; none if there are not so many.
+    #[inline]
+    pub(crate) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        self.0.get(at).unwrap_or_default()
+    }
+
     /// Bytes of all its frames.
     #[inline]
     #[must_use]

@@ -25,11 +25,12 @@ pub(in crate::conn) enum Payload {
 }
 
 impl Payload {
+    #[inline]
     pub(in crate::conn) fn len(&self) -> usize {
         match self {
             Self::Inline | Self::Streamed(_) => 0,
             Self::One(body) => body.len(),
-            Self::Many(chunks) => chunks.iter().map(Bytes::len).sum(),
+            Self::Many(chunks) => total(chunks),
         }
     }
 
@@ -40,6 +41,11 @@ impl Payload {
             Self::Many(chunks) => chunks.push(chunk),
         }
     }
+}
+
+#[cold]
+fn total(chunks: &[Bytes]) -> usize {
+    chunks.iter().map(Bytes::len).sum()
 }
 
 /// The body of a received message.

@@ -50,6 +50,7 @@ macro_rules! message {
             }
 
             /// The bytes that it holds.
+            #[inline]
             pub(in crate::conn) fn weight(&self) -> usize {
                 self.envelope.len() + self.payload.len()
             }
@@ -75,6 +76,7 @@ pub struct Delivery {
 impl Delivery {
     /// The body, if it is read while it comes in; [`body`](Self::body) is empty then.
     #[must_use]
+    #[inline]
     pub fn streamed_body(&self) -> Option<StreamedBody> {
         match self.payload {
             Payload::Streamed(body) => Some(body),

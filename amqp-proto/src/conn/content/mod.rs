@@ -10,7 +10,7 @@ mod body;
 mod delivery;
 mod inflow;
 
-pub(super) use assembly::{Assembly, Envelope, Head, Incoming, Misplaced, Progress};
+pub(super) use assembly::{Assembly, Envelope, HEADER_FIXED, Head, Incoming, Misplaced, Progress};
 pub use body::{Body, BodyReader};
 pub(super) use body::{INLINE_BODY, Payload};
 pub use delivery::{Delivery, Returned};
