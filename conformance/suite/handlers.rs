@@ -97,6 +97,7 @@ async fn filled(context: &Context, queue: Queue, messages: usize) -> Result<(Con
     for number in 0..messages {
         drop(publisher.send("", &queue, number.to_string()).await?);
     }
+    publisher.wait_for_confirms().await?;
     Ok((connection, channel, queue))
 }
 

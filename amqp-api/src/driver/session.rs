@@ -40,8 +40,9 @@ pub(super) struct Session {
     wakes: Wakes,
     /// The core wants to read.
     reading: bool,
-    /// A failed write, told to the core when there is nothing more to read: the broker may have said why.
-    write_error: Option<io::Error>,
+    /// A failed write, and until when it is kept from the core: the broker may have said why before it hung up, and what
+    /// it said may not be here yet.
+    write_error: Option<(Instant, io::Error)>,
     hooks: Option<Hooks>,
     ending: Option<Ending>,
 }
@@ -95,10 +96,10 @@ impl Session {
         let read = if was_reading { self.reader.poll(&mut *self.io, cx) } else { Read::Pending };
         let nothing_read = matches!(read, Read::Pending);
         let mut wrote = self.writer.poll(&mut *self.io, cx);
-        if let Some(error) = wrote.error.take() {
-            self.write_error = Some(error);
-        }
         let now = self.runtime.now();
+        if let Some(error) = wrote.error.take() {
+            self.write_error = Some((now + LINGER, error));
+        }
 
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -106,7 +107,10 @@ impl Session {
         match read {
             Read::Pending => {}
             Read::Some => conn.handle_received(now),
-            Read::End(None) => conn.handle_eof(now),
+            Read::End(None) => match self.write_error.take() {
+                Some((_, error)) => conn.handle_io_error(now, &error),
+                None => conn.handle_eof(now),
+            },
             Read::End(Some(error)) => conn.handle_io_error(now, &error),
         }
         if let Some(block) = &self.reader.block {
@@ -119,7 +123,7 @@ impl Session {
         if wrote.bytes > 0 {
             conn.handle_wrote(now, wrote.bytes);
         }
-        if nothing_read && let Some(error) = self.write_error.take() {
+        if let Some((_, error)) = self.write_error.take_if(|(until, _)| *until <= now || !was_reading) {
             conn.handle_io_error(now, &error);
         }
         conn.arm(now);
@@ -155,7 +159,8 @@ impl Session {
         if more || !waits {
             return Step::Again;
         }
-        if self.timer.poll(cx, &*self.runtime, deadline.map(|(at, _)| at)) {
+        let due = [deadline.map(|(at, _)| at), self.write_error.as_ref().map(|(until, _)| *until)];
+        if self.timer.poll(cx, &*self.runtime, due.into_iter().flatten().min()) {
             self.reader.shrink();
             return Step::Again;
         }
@@ -164,7 +169,7 @@ impl Session {
 
     /// Whether the writing half can do nothing before it is woken.
     fn write_waits(&self, wrote: &Wrote) -> bool {
-        wrote.pending || (self.write_error.is_none() && self.writer.is_done())
+        wrote.pending || self.writer.is_done()
     }
 
     /// Writes what is left, shuts the transport down and waits for the peer to do so too; what still comes is thrown

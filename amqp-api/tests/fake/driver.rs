@@ -13,7 +13,7 @@ use amqp_api::{Config, Consume, ErrorKind, Heartbeat, Message, TimeoutReason};
 use crate::peer::Peer;
 use crate::tools::{both, poll_once};
 use crate::wire::Manners;
-use crate::world::World;
+use crate::world::{Stepped, World};
 
 #[test]
 fn no_wake_up_is_lost_however_the_bytes_come() {
@@ -259,27 +259,33 @@ fn p29_a_connect_that_is_given_up_leaves_nothing_behind() {
 
 #[test]
 fn what_the_broker_says_last_is_heard_though_writing_fails() {
-    let world = World::new(11);
-    let (connection, wire) = world.connect(Config::default());
-    let channel = world.block_on(connection.channel()).unwrap();
-    {
-        let mut wire = wire.lock();
-        wire.peer.say(
-            0,
-            &wire_connection::Close {
-                reply_code: ReplyCode(320),
-                reply_text: ShortStr::new("CONNECTION_FORCED - bye").unwrap(),
-                class_id: 0,
-                method_id: 0,
-            },
-        );
-        wire.peer.hung_up = true;
-        wire.write_error = Some(io::ErrorKind::BrokenPipe);
+    for comes_late in [false, true] {
+        let world = World::new(11);
+        let (connection, wire) = world.connect(Config::default());
+        let channel = world.block_on(connection.channel()).unwrap();
+        let mut call = Stepped::new(channel.queue_declare("q"));
+        wire.lock().write_error = Some(io::ErrorKind::BrokenPipe);
+        if comes_late {
+            assert!(world.settle_with(&mut call).is_none());
+        }
+        {
+            let mut wire = wire.lock();
+            wire.peer.say(
+                0,
+                &wire_connection::Close {
+                    reply_code: ReplyCode(320),
+                    reply_text: ShortStr::new("CONNECTION_FORCED - bye").unwrap(),
+                    class_id: 0,
+                    method_id: 0,
+                },
+            );
+            wire.peer.hung_up = true;
+        }
+        wire.step();
+        let error = world.settle_with(&mut call).unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionClosed(_)), "{error}");
+        assert_eq!(error.reply_code(), Some(ReplyCode(320)));
     }
-    wire.step();
-    let error = world.block_on(channel.queue_declare("q")).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ConnectionClosed(_)), "{error}");
-    assert_eq!(error.reply_code(), Some(ReplyCode(320)));
 }
 
 #[test]
