@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use amqp_tokio::{Config, Connection, Consume, Error, ErrorKind, Heartbeat, Message, Outcome, Queue, Recovery, connect};
+use amqp_tokio::{
+    Config, Connection, Consume, Error, ErrorKind, Heartbeat, Message, Outcome, Queue, Recovery, connect,
+};
 use conformance::node::{Cluster, Options};
 use conformance::proxy::Proxy;
 use conformance::wait;
