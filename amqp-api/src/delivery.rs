@@ -4,12 +4,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use amqp_proto::conn::{self, Connection, DeliveryTag};
+use amqp_proto::conn::{self, DeliveryTag};
 use amqp_proto::error::Error;
 
+use crate::acker::Acker;
 use crate::content::Content;
 use crate::message::{Message, Target};
-use crate::shared::{Shared, Touch};
+use crate::shared::Shared;
 
 /// A message from a consumer or from [`Channel::get`](crate::Channel::get): its [`Content`], to which it dereferences, and
 /// what can be done with it.
@@ -49,6 +50,11 @@ impl Delivery {
         let content = Content::new(received, shared.max_body);
         let (tag, open) = (content.delivery_tag(), content.needs_settling());
         Self { content, acker: Acker::new(tag, open, shared) }
+    }
+
+    /// One that was built, and not received.
+    pub(crate) fn with_acker(content: Content, acker: Acker) -> Self {
+        Self { content, acker }
     }
 
     /// The broker may forget it: it has been dealt with.
@@ -99,15 +105,13 @@ impl Delivery {
 
     /// Keeps its settlement back: the delivery can still be settled by whoever has it, but dropping it does nothing.
     pub(crate) fn lend(mut self) -> (Self, Acker) {
-        self.acker.lent = true;
-        let Acker { ref shared, tag, open, .. } = self.acker;
-        let acker = Acker { shared: Arc::clone(shared), tag, open, lent: false };
+        let acker = self.acker.lend();
         (self, acker)
     }
 
     /// Hands over its settlement: its tag, if it is to be settled. Dropping it does nothing from now on.
     pub(crate) fn disarm(&mut self) -> Option<DeliveryTag> {
-        std::mem::take(&mut self.acker.open).then_some(self.acker.tag)
+        self.acker.disarm()
     }
 
     /// Answers it: publishes a message to the queue that it names in its property `reply_to`, with its
@@ -152,8 +156,7 @@ impl Delivery {
     }
 
     fn publish(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {
-        let (publish, channel) = (message.publish(to, false), self.acker.tag.channel());
-        self.acker.shared.visit(Touch::Output, |state| state.conn.publish(channel, &publish))
+        self.acker.publish(&message.publish(to, false))
     }
 
     /// Takes it apart: what it brought, and what settles it.
@@ -175,94 +178,5 @@ impl Deref for Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.content.fmt(f)
-    }
-}
-
-/// What settles one delivery. Dropped, it puts the delivery back.
-#[must_use = "a delivery goes back to its queue when its acker is dropped"]
-pub struct Acker {
-    shared: Arc<Shared>,
-    tag: DeliveryTag,
-    /// There is something to be settled.
-    open: bool,
-    /// Somebody else settles it, if this does not.
-    lent: bool,
-}
-
-impl Acker {
-    /// `open`: there is something to be settled.
-    #[inline]
-    pub(crate) fn new(tag: DeliveryTag, open: bool, shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), tag, open, lent: false }
-    }
-
-    /// See [`Delivery::ack`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn ack(self) -> Result<(), Error> {
-        self.settle(|conn, tag| conn.ack(tag, false))
-    }
-
-    /// See [`Delivery::ack_multiple`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn ack_multiple(self) -> Result<(), Error> {
-        self.settle(|conn, tag| conn.ack(tag, true))
-    }
-
-    /// See [`Delivery::nack`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn nack(self, requeue: bool) -> Result<(), Error> {
-        self.settle(|conn, tag| conn.nack(tag, false, requeue))
-    }
-
-    /// See [`Delivery::nack_multiple`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn nack_multiple(self, requeue: bool) -> Result<(), Error> {
-        self.settle(|conn, tag| conn.nack(tag, true, requeue))
-    }
-
-    /// See [`Delivery::reject`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn reject(self, requeue: bool) -> Result<(), Error> {
-        self.settle(|conn, tag| conn.reject(tag, requeue))
-    }
-
-    #[inline]
-    fn settle(mut self, settle: impl FnOnce(&mut Connection, DeliveryTag) -> Result<(), Error>) -> Result<(), Error> {
-        if !std::mem::take(&mut self.open) {
-            return Ok(());
-        }
-        self.shared.visit(Touch::Output, |state| settle(&mut state.conn, self.tag))
-    }
-}
-
-impl Drop for Acker {
-    #[inline]
-    fn drop(&mut self) {
-        if self.open && !self.lent {
-            // Where this fails the channel is gone, and the broker has put the delivery back.
-            let _ = self.shared.visit(Touch::Output, |state| state.conn.nack(self.tag, false, true));
-        }
-    }
-}
-
-impl fmt::Debug for Acker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acker").field("delivery_tag", &self.tag.value()).finish_non_exhaustive()
     }
 }

@@ -23,9 +23,11 @@
 //! the driver carries bytes between it and a transport.
 
 mod above;
+mod acker;
 mod batch;
 mod batch_confirm;
 mod body_writer;
+mod built;
 mod call;
 mod channel;
 mod codec;
@@ -66,9 +68,11 @@ pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 pub use self::above::{Pool, Pooled, Pools, PoolsConfig, PoolsConfigError, PoolsSetup};
+pub use self::acker::Acker;
 pub use self::batch::Batch;
 pub use self::batch_confirm::BatchConfirm;
 pub use self::body_writer::BodyWriter;
+pub use self::built::{DeliveryBuilder, DeliveryRecord, PublishRecord, Settled};
 pub use self::call::Call;
 pub use self::channel::{Channel, QueueDeclared, Returns, Tag};
 #[cfg(feature = "json")]
@@ -80,7 +84,7 @@ pub use self::connection::Connection;
 pub use self::consumer::Consumer;
 pub use self::content::Content;
 pub use self::credentials::ProvideCredentials;
-pub use self::delivery::{Acker, Delivery};
+pub use self::delivery::Delivery;
 pub use self::elapsed::Elapsed;
 pub use self::events::{ConnectionEvent, Events};
 pub use self::message::Message;

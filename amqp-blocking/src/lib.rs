@@ -87,13 +87,13 @@ pub use amqp_api::Json;
 pub use amqp_api::{
     Acker, Address, Batch, BatchFailure, BatchOutcome, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec,
     CodecError, Config, ConfigError, ConnectOptions, ConnectionEvent, Consume, Content, Credentials,
-    DeadLetterStrategy, Decode, Delivery, DeliveryTag, Elapsed, Encode, Error, ErrorKind, Exchange, ExchangeDelete,
-    FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions, IntoSettlement, LeaderLocator,
-    Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, PoolsConfig, PoolsConfigError, Properties,
-    PropertiesRef, ProtocolError, ProvideCredentials, Qos, Queue, QueueDeclared, QueueDelete, QueueMode, QueuePurge,
-    Recorded, Recovery, ReplyCode, Resolve, Returned, SaslError, SaslExchange, SaslMechanism, Settlement, Stats,
-    StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning,
-    Unconfirmed, ValueRef, Verify, proto, table,
+    DeadLetterStrategy, Decode, Delivery, DeliveryBuilder, DeliveryRecord, DeliveryTag, Elapsed, Encode, Error,
+    ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions,
+    IntoSettlement, LeaderLocator, Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, PoolsConfig,
+    PoolsConfigError, Properties, PropertiesRef, ProtocolError, ProvideCredentials, PublishRecord, Qos, Queue,
+    QueueDeclared, QueueDelete, QueueMode, QueuePurge, Recorded, Recovery, ReplyCode, Resolve, Returned, SaslError,
+    SaslExchange, SaslMechanism, Settled, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason,
+    Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
 };
 
 #[cfg(feature = "tls")]

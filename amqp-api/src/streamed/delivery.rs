@@ -9,7 +9,7 @@ use amqp_proto::method::PropertiesRef;
 use bytes::Bytes;
 
 use super::BodyStream;
-use crate::delivery::Acker;
+use crate::acker::Acker;
 use crate::shared::Shared;
 
 /// A message whose body is read while it comes in, from a [`StreamedConsumer`](crate::StreamedConsumer).

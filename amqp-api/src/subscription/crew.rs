@@ -14,10 +14,11 @@ use amqp_proto::error::{Error, ErrorKind};
 use slab::Slab;
 
 use super::{Handled, Settlement};
+use crate::acker::Acker;
 use crate::call::Call;
 use crate::channel::Channel;
 use crate::consumer::Consumer;
-use crate::delivery::{Acker, Delivery};
+use crate::delivery::Delivery;
 use crate::driver::Runtime;
 use crate::options::Handling;
 

@@ -73,7 +73,7 @@ use slab::Slab;
 pub use self::backlog::StreamedPublish;
 pub use self::batch::NextBatch;
 pub use self::consume::Consume;
-pub use self::content::{Body, BodyReader, Delivery, NextChunk, Returned, StreamedBody};
+pub use self::content::{Body, BodyReader, Delivery, DeliveryParts, NextChunk, Returned, StreamedBody};
 pub use self::event::{BatchFailure, BatchOutcome, Event, Next, Outcome, Reply, Tuning, Unconfirmed};
 pub use self::ids::{BatchId, BodyId, ChannelId, ConfirmId, ConsumerId, DeliveryTag, RequestId};
 pub use self::outbound::Outbound;

@@ -7,12 +7,14 @@
 
 mod assembly;
 mod body;
+mod built;
 mod delivery;
 mod inflow;
 
 pub(super) use assembly::{Assembly, Envelope, HEADER_FIXED, Head, Incoming, Misplaced, Progress};
 pub use body::{Body, BodyReader};
 pub(super) use body::{INLINE_BODY, Payload};
+pub use built::DeliveryParts;
 pub use delivery::{Delivery, Returned};
 pub(super) use inflow::Inflow;
 pub use inflow::{NextChunk, StreamedBody};
