@@ -108,4 +108,9 @@ impl Emulate {
     pub(crate) fn streams_take_nacks(self) -> bool {
         self >= Self::V4_0
     }
+
+    /// Whether the `user_id` of a message is looked at before its `expiration`.
+    pub(crate) fn asks_for_the_user_first(self) -> bool {
+        self < Self::V4_0
+    }
 }

@@ -158,35 +158,46 @@ pub(crate) struct Incoming {
     pub(crate) user_id: Option<Name>,
     /// Whether it wants its `reply_to` to be the channel's own reply queue.
     pub(crate) wants_direct_reply: bool,
+    /// What is wrong with its properties. RabbitMQ looks at them when the body is there and the exchange is known.
+    pub(crate) wrong: Wrong,
+}
+
+/// What is wrong with the properties of a message, in RabbitMQ's words.
+#[derive(Debug, Default)]
+pub(crate) struct Wrong {
+    /// They cannot be decoded at all.
+    pub(crate) properties: Option<Refusal>,
+    pub(crate) expiration: Option<Refusal>,
+    /// The headers `CC` and `BCC`.
+    pub(crate) keys: Option<Refusal>,
 }
 
 impl Incoming {
     /// Starts with the payload of a content header, which was checked to have one's fixed part.
-    ///
-    /// # Errors
-    /// If its properties cannot be, in RabbitMQ's words.
-    pub(crate) fn start(
-        version: Emulate,
-        exchange: Name,
-        routing_key: &[u8],
-        header: &[u8],
-        body_size: u64,
-    ) -> Outcome<Self> {
+    pub(crate) fn start(version: Emulate, exchange: Name, routing_key: &[u8], header: &[u8], body_size: u64) -> Self {
         let raw = header.get(HEADER_FIXED..).unwrap_or_default();
+        let mut wrong = Wrong::default();
         let properties = match RawProperties::new(raw).decode() {
-            Ok(properties) => properties,
+            Ok(properties) if !properties.headers.is_some_and(super::erlang::has_odd_numbers) => properties,
             // RabbitMQ ignores flags that it does not know.
             Err(_) if raw == [0, 2] => PropertiesRef::default(),
-            Err(_) => return Err(Refusal::crash()),
+            _ => {
+                wrong.properties = Some(Refusal::crash());
+                PropertiesRef::default()
+            }
         };
-        let expiration = properties.expiration.map(parse_expiration).transpose()?;
+        let expiration = properties.expiration.map(parse_expiration).transpose();
+        let expiration = expiration.unwrap_or_else(|refusal| {
+            wrong.expiration = Some(refusal);
+            None
+        });
         let mut extra = None;
         let mut rewritten = None;
         if let Some(headers) = properties.headers {
-            if super::erlang::has_odd_numbers(headers) {
-                return Err(Refusal::crash());
-            }
-            extra = further_keys(headers)?;
+            extra = further_keys(headers).unwrap_or_else(|refusal| {
+                wrong.keys = Some(refusal);
+                None
+            });
             rewritten = rewrite(version, &properties, headers);
         }
         let ahead = usize::try_from(body_size).unwrap_or(BODY_AHEAD).min(BODY_AHEAD);
@@ -211,7 +222,7 @@ impl Incoming {
         };
         let user_id = properties.user_id.map(|user| Name::from(user.as_bytes()));
         let wants_direct_reply = properties.reply_to.is_some_and(|queue| queue == super::reply::REPLY_TO);
-        Ok(Self { message, content, missing: body_size, user_id, wants_direct_reply })
+        Self { message, content, missing: body_size, user_id, wants_direct_reply, wrong }
     }
 
     /// Appends a piece of the body; `false` if it is more than was announced.

@@ -9,6 +9,7 @@ use super::access::Access;
 use super::faults::Verdict;
 use super::late::Late;
 use super::message::{Incoming, Message};
+use super::name::Name;
 use super::refusal::{Outcome, Refusal, exchange_resource};
 use super::route::{Routes, short};
 use super::session::{Publish, Transaction};
@@ -41,11 +42,7 @@ impl Core {
         if exchange.internal {
             return Err(Refusal::access_refused(format_args!("cannot publish to internal {resource}")));
         }
-        let incoming = self.address(id, number, incoming)?;
-        if let Some(claimed) = incoming.user_id.as_ref().filter(|claimed| **claimed != user) {
-            let text = format_args!("user_id property set to '{claimed}' but authenticated user was '{user}'");
-            return Err(Refusal::precondition(text));
-        }
+        let incoming = self.inspect(id, number, &user, incoming)?;
         let message = incoming.finish();
         let routes = self.route(&vhost, &message);
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
@@ -66,6 +63,26 @@ impl Core {
             self.confirm(id, number, sequence, outcome, verdict);
         }
         Ok(())
+    }
+
+    /// Looks at the properties, in RabbitMQ's order.
+    fn inspect(&self, id: SessionId, number: u16, user: &Name, mut incoming: Incoming) -> Outcome<Incoming> {
+        let wrong = std::mem::take(&mut incoming.wrong);
+        wrong.properties.map_or(Ok(()), Err)?;
+        let incoming = self.address(id, number, incoming)?;
+        let impostor = incoming.user_id.as_ref().filter(|claimed| *claimed != user).map(|claimed| {
+            let text = format_args!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+            Refusal::precondition(text)
+        });
+        let in_order = if self.version.asks_for_the_user_first() {
+            [impostor, wrong.expiration, wrong.keys]
+        } else {
+            [wrong.expiration, wrong.keys, impostor]
+        };
+        match in_order.into_iter().flatten().next() {
+            Some(refusal) => Err(refusal),
+            None => Ok(incoming),
+        }
     }
 
     /// Puts the channel's reply queue in, if the message wants it.
@@ -165,15 +182,19 @@ impl Core {
     }
 
     pub(super) fn commit(&mut self, id: SessionId, number: u16) -> Outcome {
-        let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) else {
-            return Ok(());
-        };
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        let vhost = session.vhost.clone();
+        let Some(channel) = session.channels.get_mut(&number) else { return Ok(()) };
         let Some(transaction) = channel.transaction.replace(Transaction::default()) else {
             channel.transaction = None;
             return Err(Refusal::precondition("channel is not transactional"));
         };
         let mut is_partial = false;
-        for (message, routes, mandatory) in transaction.publishes {
+        for (message, mut routes, mandatory) in transaction.publishes {
+            // A queue that is named directly need not have been there before.
+            if message.exchange().is_empty() {
+                routes = self.route(&vhost, &message);
+            }
             is_partial |= self.distribute(id, number, &message, routes, mandatory) == Fate::Rejected;
         }
         for (how, settled) in transaction.settled {

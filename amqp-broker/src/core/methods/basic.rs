@@ -81,6 +81,8 @@ impl Core {
         let Some(queue) = self.queues.get_mut(&queue_id) else { return Ok(()) };
         queue.expire(queue_id, now, &mut self.dead);
         let got = queue.ready.pop();
+        // What has expired behind it is not counted.
+        queue.expire(queue_id, now, &mut self.dead);
         let message_count = queue.message_count();
         queue.unacked += usize::from(got.is_some() && !get.no_ack);
         self.run_queue(queue_id);

@@ -155,12 +155,23 @@ impl Core {
 
     fn generated_queue_name(&mut self, declare: &queue::Declare<'_>, vhost: &Name) -> Outcome<Name> {
         let nameless = Name::from("");
-        match queues::queue_type(declare.arguments, &queue_resource(&nameless, vhost))? {
-            Kind::Classic => Ok(self.generate_name("amq.gen")),
-            kind => Err(Refusal::precondition(format_args!(
+        match queues::queue_type(declare.arguments, &queue_resource(&nameless, vhost)) {
+            Err(_) => Err(self.no_type_for_generated(declare)),
+            Ok(Kind::Classic) => Ok(self.generate_name("amq.gen")),
+            Ok(kind) => Err(Refusal::precondition(format_args!(
                 "Cannot declare a server-named queue for type {}",
                 kind.module()
             ))),
+        }
+    }
+
+    /// Where the broker is to make up the name of a queue, RabbitMQ meets an unknown type in another place.
+    fn no_type_for_generated(&self, declare: &queue::Declare<'_>) -> Refusal {
+        match declare.arguments.get("x-queue-type") {
+            Some(ValueRef::LongString(text)) if self.version >= Emulate::V4_3 => {
+                Refusal::precondition(format_args!("unknown queue type '{}'", String::from_utf8_lossy(text)))
+            }
+            _ => Refusal::crash(),
         }
     }
 

@@ -104,38 +104,12 @@ impl Core {
             };
         }
         let (exchange, key) = (publish.exchange.clone(), publish.routing_key.clone());
-        let incoming =
-            Incoming::start(version, exchange, key.as_bytes(), payload, header.body_size).map_err(|refusal| {
-                match refusal {
-                    Refusal::Close { method: None, .. } => refusal.blaming(Some(PUBLISH)),
-                    other => other,
-                }
-            });
-        let incoming = match incoming {
-            Ok(incoming) => incoming,
-            Err(refusal) if header.body_size == 0 => return Err(refusal),
-            Err(refusal) => return self.refuse_after_body(id, number, publish, header.body_size, refusal),
-        };
+        let incoming = Incoming::start(version, exchange, key.as_bytes(), payload, header.body_size);
         if incoming.is_complete() {
             return self.message_came(id, number, &publish, incoming);
         }
         self.channel_for(id, number)?.assembly = Assembly::Body(publish, Box::new(incoming));
         Ok(())
-    }
-
-    /// The header of a message is wrong whose body is still to come: on a closing channel it is read and forgotten.
-    fn refuse_after_body(
-        &mut self,
-        id: SessionId,
-        number: u16,
-        publish: Publish,
-        body_size: u64,
-        refusal: Refusal,
-    ) -> Outcome {
-        let plain = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let incoming = Incoming::start(self.version, publish.exchange.clone(), b"", &plain, body_size)?;
-        self.channel_for(id, number)?.assembly = Assembly::Body(publish, Box::new(incoming));
-        Err(refusal)
     }
 
     fn body_frame(&mut self, id: SessionId, number: u16, payload: &[u8]) -> Outcome {
