@@ -43,11 +43,19 @@
 //! let broker = Broker::start()?;
 //! // The third publish is never confirmed.
 //! broker.add_rule(Rule::new(On::Publish, Reaction::NoConfirm).after(2).times(1));
+//! // What is published to `events` is confirmed out of order.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::ConfirmWithin(Duration::from_millis(50))).when(|seen| seen.exchange == "events"));
 //! // What is published to `slow` is confirmed late.
 //! broker.add_rule(Rule::new(On::Publish, Reaction::ConfirmAfter(Duration::from_secs(1))).when(|seen| seen.routing_key == "slow"));
 //! // One declaration fails.
 //! let text = "RESOURCE_LOCKED - not now".to_owned();
 //! broker.add_rule(Rule::new(On::Method("queue.declare"), Reaction::CloseChannel(405, text)).times(1));
+//! // The second ack of `worker` is its last: the connection is cut.
+//! broker.add_rule(Rule::new(On::Method("basic.ack"), Reaction::Cut).when(|seen| seen.connection == "worker").after(1).times(1));
+//! // Nobody gets an answer before it is too late.
+//! broker.add_rule(Rule::new(On::Method("queue.bind"), Reaction::Delay(Duration::from_secs(5))));
+//! // The consumers of a queue are cancelled when something is published.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::CancelConsumers("orders".to_owned())).times(1));
 //! // Whoever publishes is blocked.
 //! broker.set_alarm(Alarm::Memory, true);
 //! // An operator closes a client's connection, by its name.
@@ -73,8 +81,9 @@ pub mod fuzzing;
 pub use crate::core::access::Permissions;
 pub use crate::core::alarm::Alarm;
 pub use crate::core::listing::{
-    BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, ExchangeInfo, MessageInfo, QueueInfo, texts,
+    BindingInfo, ChannelInfo, ConnectionInfo, ConsumerInfo, ExchangeInfo, MessageInfo, QueueInfo, UnackedInfo, texts,
 };
+pub use crate::core::record::PublishInfo;
 pub use crate::core::{Core, NotThere, On, Reaction, Rule, Seen, SessionId};
 pub use emulate::Emulate;
 pub use limits::Limits;

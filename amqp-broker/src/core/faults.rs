@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use amqp_proto::method::{Method, ReplyCode, basic, channel, exchange, queue};
 
+use super::alarm::Alarm;
 use super::refusal::Refusal;
 use super::session::Publish;
+use super::timers::Timer;
 use super::{Core, Micros, SessionId};
 
 /// What a rule looks at.
@@ -49,6 +51,9 @@ pub enum Reaction {
     NoConfirm,
     /// Takes the message, and confirms it so much later: after those that were published meanwhile.
     ConfirmAfter(Duration),
+    /// Takes the message, and confirms it at some moment within this time, by the broker's seed: confirms come in any order,
+    /// each for itself or several at once, as a real broker's may.
+    ConfirmWithin(Duration),
     /// Says that it could not take the message: `basic.nack`. It is in its queues all the same, as it may be with
     /// RabbitMQ.
     Nack,
@@ -56,6 +61,13 @@ pub enum Reaction {
     Reject,
     /// Loses it: nothing is done and nothing is said.
     Ignore,
+    /// Does it, and writes nothing on this connection for so long, heartbeats neither: the answer is late.
+    Delay(Duration),
+    /// Cancels all consumers of this queue of the connection's virtual host, as when a queue's node goes, and then does it.
+    CancelConsumers(String),
+    /// Has an alarm from now on, until [`set_alarm`](crate::Broker::set_alarm) ends it, and then does it: who publishes is
+    /// blocked.
+    RaiseAlarm(Alarm),
     /// Closes the channel with this code and text.
     CloseChannel(u16, String),
     /// Closes the connection with this code and text.
@@ -64,6 +76,23 @@ pub enum Reaction {
     Cut,
     /// Reads and writes nothing any more on this connection, heartbeats neither, until `resume`.
     Stall,
+}
+
+impl Reaction {
+    /// Whether the broker does what it would do as well.
+    fn is_beside(&self) -> bool {
+        matches!(self, Self::Delay(_) | Self::CancelConsumers(_) | Self::RaiseAlarm(_))
+    }
+
+    /// Whether it is about publishes only.
+    fn is_about_confirms(&self) -> bool {
+        matches!(self, Self::NoConfirm | Self::ConfirmAfter(_) | Self::ConfirmWithin(_) | Self::Nack | Self::Reject)
+    }
+}
+
+fn micros(time: Duration) -> Micros {
+    // Half of all there is, so that it can be added to.
+    Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX / 2)
 }
 
 /// A rule: what it is about, when it holds, what then happens, and how often.
@@ -192,8 +221,13 @@ impl Core {
         match self.faults.reaction(&seen) {
             None => Verdict::Usual,
             Some(Reaction::NoConfirm) => Verdict::NoConfirm,
-            Some(Reaction::ConfirmAfter(delay)) => {
-                Verdict::ConfirmAfter(Micros::try_from(delay.as_micros()).unwrap_or(Micros::MAX / 2))
+            Some(Reaction::ConfirmAfter(delay)) => Verdict::ConfirmAfter(micros(delay)),
+            Some(Reaction::ConfirmWithin(most)) => {
+                Verdict::ConfirmAfter(self.random.next() % micros(most).saturating_add(1))
+            }
+            Some(reaction) if reaction.is_beside() => {
+                self.react(id, number, (60, 40), reaction);
+                Verdict::Usual
             }
             Some(Reaction::Nack) => Verdict::Nack,
             Some(Reaction::Reject) => Verdict::Reject,
@@ -228,13 +262,13 @@ impl Core {
             queue: &queue,
             routing_key: &routing_key,
         };
-        match self.faults.reaction(&seen) {
-            None | Some(Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack | Reaction::Reject) => false,
-            Some(reaction) => {
-                self.react(id, number, (method.class_id(), method.method_id()), reaction);
-                true
-            }
-        }
+        let blamed = (method.class_id(), method.method_id());
+        let Some(reaction) = self.faults.reaction(&seen).filter(|reaction| !reaction.is_about_confirms()) else {
+            return false;
+        };
+        let is_instead = !reaction.is_beside();
+        self.react(id, number, blamed, reaction);
+        is_instead
     }
 
     fn react(&mut self, id: SessionId, number: u16, blamed: (u16, u16), reaction: Reaction) {
@@ -246,8 +280,29 @@ impl Core {
             }
             Reaction::Cut => self.cut(id),
             Reaction::Stall => self.stall(id, true),
-            Reaction::Ignore | Reaction::NoConfirm | Reaction::ConfirmAfter(_) | Reaction::Nack | Reaction::Reject => {}
+            Reaction::Delay(delay) => self.hush_for(id, micros(delay)),
+            Reaction::CancelConsumers(queue) => {
+                if let Some(vhost) = self.sessions.get(&id).map(|session| session.vhost.to_string()) {
+                    // There may be no such queue yet.
+                    let _ = self.cancel_consumers(&vhost, &queue);
+                }
+            }
+            Reaction::RaiseAlarm(alarm) => self.change_alarm(alarm, true),
+            // What is about confirms was dealt with, where there are any.
+            Reaction::Ignore
+            | Reaction::NoConfirm
+            | Reaction::ConfirmAfter(_)
+            | Reaction::ConfirmWithin(_)
+            | Reaction::Nack
+            | Reaction::Reject => {}
         }
+    }
+
+    /// Writes nothing on a connection for so long.
+    fn hush_for(&mut self, id: SessionId, delay: Micros) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.silent_until = session.silent_until.max(self.now.saturating_add(delay));
+        self.timers.arm(Timer::Answer(id), Some(session.silent_until));
     }
 
     /// Closes a channel with any code.

@@ -6,6 +6,7 @@ use amqp_proto::wire::FieldTable;
 
 use super::erlang::Term;
 use super::exchange::Destination;
+use super::message::Message;
 use super::name::Name;
 use super::operate::NotThere;
 use super::queue::{Kind, Queue, QueueId};
@@ -172,6 +173,22 @@ pub struct MessageInfo {
     pub persistent: bool,
 }
 
+/// A delivery that was not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnackedInfo {
+    /// The client property `connection_name` of the connection that has it.
+    pub connection: String,
+    /// Its channel.
+    pub channel: u16,
+    /// Its delivery tag there.
+    pub delivery_tag: u64,
+    /// The tag of its consumer; `None` if that was cancelled, or the message was got.
+    pub consumer: Option<String>,
+    /// The message. `redelivered` is what its receiver was told.
+    pub message: MessageInfo,
+}
+
 impl Core {
     pub(crate) fn list_queues(&self, vhost: &str) -> Result<Vec<QueueInfo>, NotThere> {
         let vhost = self.vhost_of(vhost)?;
@@ -249,15 +266,30 @@ impl Core {
         let (_, queue) = self.queue_by_name(&vhost, queue)?;
         let waiting = queue.ready.iter().map(|entry| (&entry.message, entry.redelivered));
         let logged = queue.log.messages().map(|message| (message, false));
-        let info = waiting.chain(logged).map(|(message, redelivered)| MessageInfo {
-            exchange: message.exchange().to_string(),
-            routing_key: String::from_utf8_lossy(message.routing_key()).into_owned(),
-            properties: message.properties().to_owned(),
-            body: message.body().to_vec(),
-            redelivered,
-            persistent: message.is_persistent(),
-        });
-        Ok(info.collect())
+        Ok(waiting.chain(logged).map(|(message, redelivered)| message_info(message, redelivered)).collect())
+    }
+
+    pub(crate) fn list_unacked(&self, vhost: &str, queue: &str) -> Result<Vec<UnackedInfo>, NotThere> {
+        let vhost = self.vhost_of(vhost)?;
+        let (id, _) = self.queue_by_name(&vhost, queue)?;
+        let mut all = Vec::new();
+        for session in self.sessions.values() {
+            for (number, channel) in &session.channels {
+                for unacked in channel.unacked.iter().filter(|unacked| unacked.queue == id) {
+                    // What a stream has delivered is still in it.
+                    let Some(entry) = &unacked.entry else { continue };
+                    let tag = channel.consumers.iter().find(|(_, (_, consumer))| Some(*consumer) == unacked.consumer);
+                    all.push(UnackedInfo {
+                        connection: session.name(),
+                        channel: *number,
+                        delivery_tag: unacked.delivery_tag,
+                        consumer: tag.map(|(tag, _)| tag.to_string()),
+                        message: message_info(&entry.message, entry.redelivered),
+                    });
+                }
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) fn list_connections(&self) -> Vec<ConnectionInfo> {
@@ -308,8 +340,19 @@ impl Core {
         found.ok_or_else(|| NotThere::queue(queue))
     }
 
-    fn connection_name(&self, id: SessionId) -> String {
+    pub(super) fn connection_name(&self, id: SessionId) -> String {
         self.sessions.get(&id).map(super::session::Session::name).unwrap_or_default()
+    }
+}
+
+pub(super) fn message_info(message: &Message, redelivered: bool) -> MessageInfo {
+    MessageInfo {
+        exchange: message.exchange().to_string(),
+        routing_key: String::from_utf8_lossy(message.routing_key()).into_owned(),
+        properties: message.properties().to_owned(),
+        body: message.body().to_vec(),
+        redelivered,
+        persistent: message.is_persistent(),
     }
 }
 

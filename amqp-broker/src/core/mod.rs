@@ -24,6 +24,7 @@ mod name;
 mod operate;
 mod publish;
 mod queue;
+pub(crate) mod record;
 mod refusal;
 mod reply;
 mod route;
@@ -88,6 +89,7 @@ pub struct Core {
     faults: Faults,
     timers: Timers,
     log: log::Log,
+    record: record::Record,
     /// Messages on their way out of queues.
     dead: Vec<Dead>,
     /// Channels that have late events.
@@ -120,6 +122,7 @@ impl Core {
             faults: Faults::default(),
             timers: Timers::default(),
             log: log::Log::default(),
+            record: record::Record::default(),
             dead: Vec::new(),
             dirty: Vec::new(),
             woken: VecDeque::new(),
@@ -173,6 +176,7 @@ impl Core {
         self.release_session(session);
         self.sessions.remove(&session);
         self.timers.arm(Timer::Session(session), None);
+        self.timers.arm(Timer::Answer(session), None);
         self.finish();
     }
 
@@ -183,6 +187,7 @@ impl Core {
             match timer {
                 Timer::Session(id) => self.session_timeout(id),
                 Timer::Queue(id) => self.queue_timeout(id),
+                Timer::Answer(id) => self.wake(id),
                 Timer::Confirm(session, channel, sequence) => self.confirm_late(session, channel, sequence),
             }
         }

@@ -45,6 +45,7 @@ impl Core {
         let incoming = self.inspect(id, number, &user, incoming)?;
         let message = incoming.finish();
         let routes = self.route(&vhost, &message);
+        self.record(id, number, publish, &message, &routes);
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         let Some(channel) = session.channels.get_mut(&number) else { return Ok(()) };
         if let Some(transaction) = &mut channel.transaction {

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Session(SessionId),
     /// A message or a queue expires.
     Queue(QueueId),
+    /// A session may write again, after a fault.
+    Answer(SessionId),
     /// A confirm that a fault holds back: session, channel, sequence number.
     Confirm(SessionId, u16, u64),
 }

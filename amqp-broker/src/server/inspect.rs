@@ -1,7 +1,10 @@
 //! Looking into a running broker, from a test.
 
 use crate::core::NotThere;
-use crate::{BindingInfo, Broker, ChannelInfo, ConnectionInfo, ConsumerInfo, ExchangeInfo, MessageInfo, QueueInfo};
+use crate::{
+    BindingInfo, Broker, ChannelInfo, ConnectionInfo, ConsumerInfo, ExchangeInfo, MessageInfo, PublishInfo, QueueInfo,
+    UnackedInfo,
+};
 
 impl Broker {
     /// The queues of the virtual host `/`, by name.
@@ -50,6 +53,42 @@ impl Broker {
     /// If there is no such queue.
     pub fn messages(&self, queue: &str) -> Result<Vec<MessageInfo>, NotThere> {
         self.lock().list_messages("/", queue)
+    }
+
+    /// The deliveries from a queue of the virtual host `/` that nobody has settled, by connection and channel; not those of a
+    /// stream, which keeps what it delivers.
+    ///
+    /// # Errors
+    /// If there is no such queue.
+    pub fn unacked(&self, queue: &str) -> Result<Vec<UnackedInfo>, NotThere> {
+        self.lock().list_unacked("/", queue)
+    }
+
+    /// Keeps what is published from now on, for [`published`](Self::published). All that was kept before is forgotten.
+    pub fn record_publishes(&self) {
+        self.lock().record_publishes();
+    }
+
+    /// What was published since [`record_publishes`](Self::record_publishes), by anybody and to any exchange that there is,
+    /// in order: whatever became of it, and though no queue may have taken it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = amqp_broker::Broker::start()?;
+    /// broker.record_publishes();
+    /// let connection = amqp_blocking::connect(broker.uri())?;
+    /// let publisher = connection.publisher()?;
+    /// publisher.publish("amq.topic", "order.created", amqp_blocking::Message::new("7 apples").mandatory(false))?;
+    /// let published = broker.published();
+    /// assert_eq!(published[0].message.routing_key, "order.created");
+    /// assert_eq!(published[0].queues, 0);
+    /// # connection.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn published(&self) -> Vec<PublishInfo> {
+        self.lock().published()
     }
 
     /// The open connections, oldest first.

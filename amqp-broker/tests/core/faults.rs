@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_broker::{Emulate, On, Reaction, Rule};
+use amqp_broker::{Alarm, Emulate, On, Reaction, Rule};
 use amqp_proto::wire::FieldTable;
 
 use super::peer::{World, confirms, declare, message, passive};
@@ -70,4 +70,62 @@ fn f55_a_stalled_connection_neither_reads_nor_writes() {
     world.send(client, 1, passive("q"));
     assert!(world.core.is_stalled(client.0) && !world.core.wants_read(client.0));
     assert!(world.hear(client).is_empty());
+}
+
+#[test]
+fn f55_a_publish_can_be_refused_and_goes_nowhere() {
+    let (mut world, client) = world([Rule::new(On::Publish, Reaction::Reject).times(1)]);
+    assert_eq!(publish(&mut world, client, 2), ["1 basic.ack 2", "1 basic.nack 1"]);
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 1 0"]);
+}
+
+#[test]
+fn f55_confirms_come_in_any_order_but_all_of_them_in_time() {
+    let within = Duration::from_millis(100);
+    let (mut world, client) = world([Rule::new(On::Publish, Reaction::ConfirmWithin(within))]);
+    publish(&mut world, client, 30);
+    let mut heard = Vec::new();
+    while heard.len() < 30 && world.core.poll_timeout().is_some() {
+        world.sleep(Duration::from_millis(1));
+        heard.extend(world.hear(client));
+    }
+    let singles: Vec<u64> = heard
+        .iter()
+        .filter(|line| !line.ends_with("multiple"))
+        .map(|line| line.strip_prefix("1 basic.ack ").unwrap().parse().unwrap())
+        .collect();
+    assert!(singles.len() > 5, "{heard:?}");
+    assert!(!singles.is_sorted(), "they are in order: {singles:?}");
+    assert!(heard.iter().any(|line| line.starts_with("1 basic.ack 30")), "{heard:?}");
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 30 0"]);
+}
+
+#[test]
+fn f55_an_answer_can_be_late_and_nothing_overtakes_it() {
+    let late = Reaction::Delay(Duration::from_secs(5));
+    let (mut world, client) = world([Rule::new(On::Method("queue.declare"), late).times(1)]);
+    assert!(world.ask(client, passive("q")).is_empty());
+    assert!(world.ask(client, super::peer::qos(1, false)).is_empty());
+    world.sleep(Duration::from_micros(4_999_999));
+    assert!(world.hear(client).is_empty());
+    world.sleep(Duration::from_micros(1));
+    assert_eq!(world.core.poll_woken(), Some(client.0), "the driver is told");
+    assert_eq!(world.hear(client), ["1 queue.declare-ok q 0 0", "1 basic.qos-ok"]);
+}
+
+#[test]
+fn f55_consumers_are_cancelled_and_publishers_blocked_by_what_a_client_does() {
+    let (mut world, client) = world([
+        Rule::new(On::Method("basic.qos"), Reaction::CancelConsumers("q".to_owned())),
+        Rule::new(On::Method("tx.select"), Reaction::RaiseAlarm(Alarm::Disk)),
+    ]);
+    world.ask(client, super::peer::consume("q", "c"));
+    let heard = world.ask(client, super::peer::qos(1, false));
+    assert_eq!(heard, ["1 basic.qos-ok", "1 basic.cancel c"]);
+    let other = world.client();
+    let select = amqp_proto::method::tx::Method::Select(amqp_proto::method::tx::Select {});
+    world.ask(other, amqp_proto::method::Method::from(select));
+    let heard = publish(&mut world, client, 1);
+    assert!(heard.contains(&"0 connection.blocked low on disk".to_owned()), "{heard:?}");
+    assert!(!world.core.wants_read(client.0));
 }

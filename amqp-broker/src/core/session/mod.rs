@@ -97,6 +97,8 @@ pub(super) struct Session {
     pub(super) woken: bool,
     pub(super) cut: bool,
     pub(super) stalled: bool,
+    /// Until when nothing is written, by a fault.
+    pub(super) silent_until: Micros,
     pub(super) tls: bool,
 }
 
@@ -125,6 +127,7 @@ impl Session {
             woken: false,
             cut: false,
             stalled: false,
+            silent_until: 0,
             tls: false,
         }
     }
@@ -190,7 +193,7 @@ impl Session {
     }
 
     pub(super) fn take_outbound(&mut self, now: Micros, out: &mut Vec<u8>) {
-        if self.outbound.is_empty() || self.stalled {
+        if self.outbound.is_empty() || self.stalled || now < self.silent_until {
             return;
         }
         self.last_written = now;
