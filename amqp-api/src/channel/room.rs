@@ -18,22 +18,34 @@ pub(crate) async fn in_turn<T>(
     bytes: usize,
     mut publish: impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
 ) -> Result<T, Error> {
+    // Nearly always there is room, and nobody to give way to.
+    match shared.visit(Touch::Output, |state| (!state.gives_way()).then(|| publish(state).1)) {
+        Some(Err(error)) if is_full(&error) => {}
+        Some(result) => return result,
+        None => give_way().await,
+    }
     let mut place = Place { shared, request: None };
     poll_fn(|cx| place.poll(cx, bytes, &mut publish)).await
+}
+
+/// Lets other tasks have a turn.
+#[cold]
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A place in the line of those who wait for room, given up when it is dropped.
 struct Place<'a> {
     shared: &'a Arc<Shared>,
     request: Option<RequestId>,
-}
-
-/// What came of a try.
-enum Tried<T> {
-    Done(Result<T, Error>),
-    Waiting,
-    /// It is the turn of other tasks.
-    GivesWay,
 }
 
 impl Place<'_> {
@@ -45,35 +57,24 @@ impl Place<'_> {
         publish: &mut impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
     ) -> Poll<Result<T, Error>> {
         let shared = self.shared;
-        match shared.visit(Touch::Output, |state| self.try_now(state, cx, bytes, publish)) {
-            Tried::Done(result) => Poll::Ready(result),
-            Tried::Waiting => Poll::Pending,
-            Tried::GivesWay => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
+        shared.visit(Touch::Output, |state| self.poll_in(state, cx, bytes, publish))
     }
 
-    #[inline]
-    fn try_now<T>(
+    fn poll_in<T>(
         &mut self,
         state: &mut State,
         cx: &Context<'_>,
         bytes: usize,
         publish: &mut impl FnMut(&mut State) -> (ChannelId, Result<T, Error>),
-    ) -> Tried<T> {
-        if self.request.is_none() && state.gives_way() {
-            return Tried::GivesWay;
-        }
+    ) -> Poll<Result<T, Error>> {
         loop {
             if let Some(request) = self.request {
                 match state.poll_reply(request, cx.waker()) {
-                    None => return Tried::Waiting,
+                    None => return Poll::Pending,
                     // A publisher has another channel; on the same one it fails with the same error.
                     Some(Err(error)) if !is_channel_gone(&error) => {
                         self.request = None;
-                        return Tried::Done(Err(error));
+                        return Poll::Ready(Err(error));
                     }
                     Some(_) => self.request = None,
                 }
@@ -82,7 +83,7 @@ impl Place<'_> {
                 (channel, Err(error)) if is_full(&error) => {
                     self.request = Some(state.conn.wait_room(channel, bytes, None));
                 }
-                (_, result) => return Tried::Done(result),
+                (_, result) => return Poll::Ready(result),
             }
         }
     }

@@ -152,9 +152,7 @@ impl Connection {
         let number = channel.number;
         channel.drops_returned_bodies = true;
         channel.uncommitted = true;
-        if !self.takes_room(id) {
-            return Err(self.no_room(id));
-        }
+        self.take_room_on(id)?;
         self.flush_acks(id);
         self.put_head(number, publish).map_err(|error| Error::from(error).during(NAME))?;
         if publish.body_size > 0
@@ -289,16 +287,6 @@ impl Connection {
             self.begin(successor);
         }
         self.join_turns(id);
-    }
-
-    /// Why a message cannot be queued: it may be later; but while a body is being written, not before that is complete.
-    #[cold]
-    pub(super) fn no_room(&self, id: ChannelId) -> Error {
-        let backlog = self.channels.get(id).and_then(|channel| channel.backlog.as_ref());
-        if backlog.is_some_and(|backlog| backlog.is_awaited()) {
-            return Error::invalid("another body is being written on this channel").during("basic.publish");
-        }
-        Error::new(ErrorKind::Full)
     }
 
     /// The largest frame that may be sent.

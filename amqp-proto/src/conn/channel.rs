@@ -231,6 +231,15 @@ impl Channel {
         !self.stopped && self.backlog.as_ref().is_none_or(|backlog| backlog.is_awaited())
     }
 
+    /// Why a message cannot be queued: it may be later; but while a body is being written, not before that is complete.
+    #[cold]
+    pub(super) fn no_room(&self) -> Error {
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_awaited()) {
+            return Error::invalid("another body is being written on this channel").during("basic.publish");
+        }
+        Error::new(ErrorKind::Full)
+    }
+
     /// Its publishes that are not confirmed, in confirm mode.
     #[inline]
     pub(super) fn window(&self) -> Option<&Window> {

@@ -80,15 +80,6 @@ struct Barrier {
     request: RequestId,
 }
 
-/// The end of a publish.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    pub(super) seq: u64,
-    pub(super) waiter: Waiter,
-    /// It came back before.
-    pub(super) returned: bool,
-}
-
 impl Default for Window {
     fn default() -> Self {
         Self {
@@ -151,7 +142,7 @@ impl Window {
     /// Resolves a tag, or all up to it, and names those that waited, in order. `false`: the broker confirmed what was
     /// never published.
     #[inline]
-    pub(super) fn resolve(&mut self, tag: u64, multiple: bool, acked: bool, mut each: impl FnMut(End)) -> bool {
+    pub(super) fn resolve(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(u64, Waiter)) -> bool {
         if tag >= self.next() || (tag == 0 && !multiple) {
             return false;
         }
@@ -161,15 +152,18 @@ impl Window {
             while self.base <= last
                 && let Some(slot) = self.slots.pop_front()
             {
-                let seq = self.base;
+                if let Slot::Open(waiter) = slot {
+                    self.open -= 1;
+                    each(self.base, waiter);
+                }
                 self.base += 1;
-                self.end(seq, slot, acked, &mut each);
             }
         } else if let Some(at) = tag.checked_sub(self.base).and_then(|at| usize::try_from(at).ok())
             && let Some(slot) = self.slots.get_mut(at)
+            && let Slot::Open(waiter) = std::mem::replace(slot, Slot::Resolved)
         {
-            let slot = std::mem::replace(slot, Slot::Resolved);
-            self.end(tag, slot, acked, &mut each);
+            self.open -= 1;
+            each(tag, waiter);
         }
         while self.slots.front() == Some(&Slot::Resolved) {
             self.slots.pop_front();
@@ -184,17 +178,25 @@ impl Window {
         true
     }
 
-    #[inline]
-    fn end(&mut self, seq: u64, slot: Slot, acked: bool, each: &mut impl FnMut(End)) {
-        let Slot::Open(waiter) = slot else { return };
-        self.open -= 1;
-        let returned = !acked && self.was_returned(seq);
-        self.failed.nacked += u64::from(!acked && !returned);
-        each(End { seq, waiter, returned });
+    /// Counts what a nack refuses, before [`resolve`](Self::resolve). What came back before counts as returned.
+    #[cold]
+    pub(super) fn count_nacked(&mut self, tag: u64, multiple: bool) {
+        let (first, last) = match (multiple, tag) {
+            (true, 0) => (self.base, self.next() - 1),
+            (true, _) => (self.base, tag),
+            (false, _) => (tag, tag),
+        };
+        let is_open = |seq: u64| {
+            let slot = seq.checked_sub(self.base).and_then(|at| self.slots.get(usize::try_from(at).ok()?));
+            matches!(slot, Some(Slot::Open(_)))
+        };
+        let last = last.min(self.next() - 1);
+        let refused = (first..=last).filter(|seq| is_open(*seq) && !self.was_returned(*seq)).count();
+        self.failed.nacked += refused as u64;
     }
 
     /// The waiters whose time is over. Their publishes stay in the window: the broker may still answer.
-    pub(super) fn expire(&mut self, now: Instant, cause: &Error, mut each: impl FnMut(End)) {
+    pub(super) fn expire(&mut self, now: Instant, cause: &Error, mut each: impl FnMut(u64, Waiter)) {
         while let Some((last, deadline)) = self.deadlines.front().copied()
             && deadline <= now
         {
@@ -211,7 +213,7 @@ impl Window {
     }
 
     /// All that wait, in order; nothing is left.
-    pub(super) fn drain(&mut self, cause: &Error, mut each: impl FnMut(End)) {
+    pub(super) fn drain(&mut self, cause: &Error, mut each: impl FnMut(u64, Waiter)) {
         for slot in std::mem::take(&mut self.slots) {
             let seq = self.base;
             self.base += 1;
@@ -229,14 +231,13 @@ impl Window {
     }
 
     /// What became of a publish will not be known.
-    fn lose(&mut self, seq: u64, waiter: Waiter, cause: &Error, each: &mut impl FnMut(End)) {
+    fn lose(&mut self, seq: u64, waiter: Waiter, cause: &Error, each: &mut impl FnMut(u64, Waiter)) {
         self.open -= 1;
-        let returned = self.was_returned(seq);
-        if !returned {
+        if !self.was_returned(seq) {
             self.failed.unknown += 1;
             self.failed.last_cause = Some(cause.clone());
         }
-        each(End { seq, waiter, returned });
+        each(seq, waiter);
     }
 
     fn was_returned(&self, seq: u64) -> bool {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::channel::{Channel, Mode};
-use super::confirms::{End, Waiter, Window};
+use super::confirms::{Waiter, Window};
 use super::content::Returned;
 use super::event::{BatchOutcome, Outcome};
 use super::ids::{BatchId, ChannelId, ConfirmId, RequestId};
@@ -112,8 +112,11 @@ impl Connection {
     pub(super) fn resolve_publishes(&mut self, id: ChannelId, tag: u64, multiple: bool, acked: bool) -> Option<bool> {
         let channel = self.channels.get_mut(id)?;
         let Mode::Confirm(window) = &mut channel.mode else { return None };
+        if !acked {
+            window.count_nacked(tag, multiple);
+        }
         let (waiters, batches, events) = (&mut self.waiters, &mut self.batches, &mut self.events);
-        let known = window.resolve(tag, multiple, acked, |end| match end.waiter {
+        let known = window.resolve(tag, multiple, |seq, waiter| match waiter {
             Waiter::Confirm(waiter) => {
                 let outcome = || if acked { Outcome::Acked } else { Outcome::Nacked };
                 if waiters.resolve(waiter, outcome) {
@@ -121,8 +124,8 @@ impl Connection {
                 }
             }
             Waiter::Batch(batch) => {
-                let error = (!acked && !end.returned).then(|| Error::new(ErrorKind::Nacked));
-                if batches.resolve(batch, id, end.seq, error) {
+                let error = (!acked).then(|| Error::new(ErrorKind::Nacked));
+                if batches.resolve(batch, id, seq, error) {
                     events.push_back(Event::BatchConfirmed(batch));
                 }
             }
@@ -162,20 +165,20 @@ impl Connection {
         &mut self,
         id: ChannelId,
         cause: &Error,
-        lose: impl FnOnce(&mut Window, &Error, &mut dyn FnMut(End)),
+        lose: impl FnOnce(&mut Window, &Error, &mut dyn FnMut(u64, Waiter)),
     ) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         let Mode::Confirm(window) = &mut channel.mode else { return };
         let (waiters, batches, events) = (&mut self.waiters, &mut self.batches, &mut self.events);
-        lose(window, cause, &mut |end| match end.waiter {
+        lose(window, cause, &mut |seq, waiter| match waiter {
             Waiter::Confirm(waiter) => {
                 if waiters.resolve(waiter, || Outcome::Unknown(cause.clone())) {
                     events.push_back(Event::Confirmed(waiter));
                 }
             }
             Waiter::Batch(batch) => {
-                let error = (!end.returned).then(|| Error::new(ErrorKind::Unknown(cause.clone())));
-                if batches.resolve(batch, id, end.seq, error) {
+                let error = Error::new(ErrorKind::Unknown(cause.clone()));
+                if batches.resolve(batch, id, seq, Some(error)) {
                     events.push_back(Event::BatchConfirmed(batch));
                 }
             }

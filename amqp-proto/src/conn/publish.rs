@@ -127,12 +127,9 @@ impl Connection {
 
     #[inline]
     fn publish_as(&mut self, id: ChannelId, publish: &Publish<'_>, asked: Asked) -> Result<Waiter, Error> {
-        self.usable(id).map_err(during_publish)?;
-        if !self.takes_room(id) {
-            return Err(self.no_room(id));
-        }
-        let channel = self.usable(id).map_err(during_publish)?;
+        let channel = self.take_room_on(id)?;
         if !matches!(asked, Asked::Nothing) && !matches!(channel.mode, Mode::Confirm(_)) {
+            self.grant_room();
             return Ok(Waiter::Nobody);
         }
         let number = channel.number;

@@ -106,7 +106,9 @@ impl Batches {
             return None;
         }
         let Batch { sent, mut failures, .. } = self.slots.remove(id.index());
+        // What came back and was refused as well came back first.
         failures.sort_by_key(|failure| failure.index);
+        failures.dedup_by_key(|failure| failure.index);
         Some(BatchOutcome { messages: sent, failures })
     }
 

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::calls::Calls;
+use super::channel::Channel;
 use super::publish::BULK;
 use super::{ChannelId, Connection, Event, Reply, RequestId};
 use crate::error::Error;
@@ -138,24 +139,24 @@ impl Connection {
             && self.blocked.is_none()
     }
 
-    /// Whether a publish on this channel finds room: because there is some, or because it was kept for it.
+    /// The channel, if a publish on it finds room: because there is some, or because it was kept for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`](crate::error::ErrorKind::Full) if there is no room; otherwise why the channel cannot be used.
     #[inline]
-    pub(super) fn takes_room(&mut self, id: ChannelId) -> bool {
-        self.channels.get(id).is_some_and(|channel| channel.backlog.is_none()) && self.takes_part(id)
-    }
-
-    /// Whether the next part of the body that is written on this channel finds room.
-    #[inline]
-    pub(super) fn takes_part(&mut self, id: ChannelId) -> bool {
-        let Some(channel) = self.channels.get(id) else { return false };
-        if !channel.takes_content() {
-            return false;
+    pub(super) fn take_room_on(&mut self, id: ChannelId) -> Result<&mut Channel, Error> {
+        if !self.is_open() {
+            return self.usable(id).map_err(|error| error.during(ROOM));
         }
-        if self.room.admitted == Some(id) {
+        let (has_room, admitted) = (self.has_room(), self.room.admitted == Some(id));
+        let channel = self.channels.usable(id).map_err(|error| error.during(ROOM))?;
+        let takes_content = channel.backlog.is_none() && !channel.stopped;
+        if takes_content && admitted {
             self.room.admitted = None;
-            return true;
+        } else if !(takes_content && has_room && !channel.line.is_waiting() && channel.has_place()) {
+            return Err(channel.no_room());
         }
-        !channel.line.is_waiting() && channel.has_place() && self.has_room()
+        Ok(channel)
     }
 
     /// The bytes that may wait to be written: a limit of 0 would let nothing through.

@@ -1,11 +1,11 @@
 //! Channels with their settings and consumers.
 
-use amqp_proto::conn::{Consume, Event, Next, Outcome};
+use amqp_proto::conn::{Consume, Event, Next, NextChunk, Outcome};
 use amqp_proto::error::ErrorKind;
-use amqp_proto::method::{Method, ReplyCode, basic, connection};
+use amqp_proto::method::{Method, Properties, ReplyCode, basic, connection};
 
 use super::{assert_lost, lose, open};
-use crate::peer::{Peer, TUNE, consume, consume_no_ack, seconds, unknown};
+use crate::peer::{Peer, TUNE, consume, consume_no_ack, deliver, message, seconds, unknown};
 
 #[test]
 fn c3_a_consumer_gets_everything_across_a_loss() {
@@ -39,6 +39,39 @@ fn c3_a_consumer_gets_everything_across_a_loss() {
         peer.expect(1, basic::Ack { delivery_tag: 1, multiple: false });
         peer.events.clear();
     }
+}
+
+#[test]
+fn f6_a_streamed_body_that_is_cut_off_by_a_loss_fails_and_comes_again_whole() {
+    let mut peer = open();
+    let channel = peer.channel();
+    let consumer = peer.consumer(channel, &Consume { streamed: true, ..consume("c") });
+    let whole = vec![7; 20_000];
+    let bytes = message(1, deliver("c", 1), &Properties::new(), &whole, 1000);
+    for cut in [1, 5000, 19_000] {
+        peer.send_bytes(&bytes[..bytes.len() - cut]);
+        let delivery = peer.next(consumer);
+        let body = delivery.streamed_body().unwrap().id();
+        lose(&mut peer);
+        match peer.connection.next_chunk(body) {
+            NextChunk::Failed(error) => assert_lost(&error),
+            other => panic!("{other:?}"),
+        }
+        peer.connection.nack(delivery.delivery_tag(), false, true).unwrap();
+        peer.connection.release_body(body);
+        peer.expect_pending(consumer);
+        peer.reconnect();
+        peer.grant_all();
+    }
+    peer.send_bytes(&bytes);
+    let body = peer.next(consumer).streamed_body().unwrap().id();
+    let mut read = Vec::new();
+    while let NextChunk::Chunk(chunk) = peer.connection.next_chunk(body) {
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == whole);
+    peer.connection.release_body(body);
+    assert_eq!(peer.connection.buffered_bytes(), 0);
 }
 
 #[test]
