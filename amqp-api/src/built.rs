@@ -116,9 +116,9 @@ impl DeliveryBuilder<'_> {
         self
     }
 
-    /// Whether it needs no ack, as from a consumer without acks. Default: it needs one.
-    pub fn no_ack(mut self, no_ack: bool) -> Self {
-        self.no_ack = no_ack;
+    /// It needs no ack, as from a consumer without acks. Default: it needs one.
+    pub fn no_ack(mut self) -> Self {
+        self.no_ack = true;
         self
     }
 
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn f57_a_built_delivery_that_needs_no_ack_has_no_settlement() {
-        let (delivery, record) = Delivery::builder().no_ack(true).build().unwrap();
+        let (delivery, record) = Delivery::builder().no_ack().build().unwrap();
         delivery.ack().unwrap();
         assert_eq!(record.settled(), None);
     }

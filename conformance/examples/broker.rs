@@ -1,23 +1,42 @@
-//! What the broker without its sockets does in a second, and what a million messages cost. On one core.
+//! What `amqp-broker` does in a second and what a million messages cost it, and what RabbitMQ does in a second.
 //!
 //! ```sh
-//! cargo run --release -p amqp-broker --example measure
+//! cargo run --release -p conformance --example broker
 //! ```
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use amqp_broker::{Core, Emulate, Limits, SessionId};
-use amqp_proto::method::{Method, Properties, basic, channel, connection, put_any, put_content_header, queue};
-use amqp_proto::wire::{FrameKind, LongStr, ShortStr, put_frame};
+use amqp_broker::{Broker, Core, Emulate, Limits, SessionId};
+use amqp_tokio::Consume;
+use amqp_tokio::proto::method::{Method, Properties, basic, channel, connection, put_any, put_content_header, queue};
+use amqp_tokio::proto::wire::{FrameKind, LongStr, ShortStr, put_frame};
 use bytes::BytesMut;
+use conformance::{Node, Options};
 
 const MESSAGES: u32 = 1_000_000;
 const BODY: [u8; 100] = [7; 100];
 /// Messages that come with one read.
 const BATCH: u32 = 200;
 
+/// How many go over sockets.
+const OVER_SOCKETS: usize = 300_000;
+
 fn main() -> Result<(), Box<dyn Error>> {
+    without_sockets()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let broker = Broker::start()?;
+    let rate = runtime.block_on(over_sockets(&broker.uri()))?;
+    println!("amqp-broker over a socket, with its client: {:.0} thousand messages a second", rate / 1000.0);
+    drop(broker);
+    let node = Node::start(Options::new())?;
+    let (rate, version) = (runtime.block_on(over_sockets(&node.uri()))?, node.version()?);
+    println!("RabbitMQ {version}, with the same client: {:.0} thousand messages a second", rate / 1000.0);
+    Ok(())
+}
+
+/// What a million messages cost in memory, and how fast they are routed.
+fn without_sockets() -> Result<(), Box<dyn Error>> {
     let now = Instant::now();
     let mut core = Core::new(Emulate::default(), Limits::default(), now, Duration::ZERO, 1);
     let (publisher, consumer) = (open(&mut core, now)?, open(&mut core, now)?);
@@ -39,8 +58,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         while core.poll_woken().is_some() {}
     });
     let rate = f64::from(MESSAGES) / started.elapsed().as_secs_f64();
-    println!("into a queue and out to a consumer: {:.0} thousand messages a second", rate / 1000.0);
+    println!("into a queue and out to a consumer, on one core: {:.0} thousand messages a second", rate / 1000.0);
     Ok(())
+}
+
+/// Messages a second from a publisher to a consumer without acks, on a connection each.
+async fn over_sockets(uri: &str) -> Result<f64, Box<dyn Error>> {
+    let (out, back) = (amqp_tokio::connect(uri).await?, amqp_tokio::connect(uri).await?);
+    let (publishing, consuming) = (out.channel().await?, back.channel().await?);
+    consuming.queue_declare("measured").await?;
+    let mut consumer = consuming.consume(Consume::new("measured").no_ack()).await?;
+    let started = Instant::now();
+    let publisher = tokio::spawn(async move {
+        for _ in 0..OVER_SOCKETS {
+            publishing.publish("", "measured", &BODY[..]).await?;
+        }
+        out.close().await
+    });
+    for _ in 0..OVER_SOCKETS {
+        consumer.next().await.ok_or("the consumer has ended")??;
+    }
+    let elapsed = started.elapsed();
+    publisher.await??;
+    back.close().await?;
+    Ok(OVER_SOCKETS as f64 / elapsed.as_secs_f64())
 }
 
 fn publish(core: &mut Core, now: Instant, id: SessionId, batch: &[u8], mut each: impl FnMut(&mut Core)) {
