@@ -31,7 +31,8 @@
 //!   outside.
 //!
 //! The feature `tls` lets it speak TLS. The feature `program`, a default, is for the program, and can be left out of
-//! `[dev-dependencies]`: `cargo run --release -p amqp-broker -- --port 5672`.
+//! `[dev-dependencies]`: `cargo run --release -p amqp-broker -- --port 5672`; with both it
+//! speaks TLS by `--certificate` and `--key`.
 //!
 //! # Faults in one line each
 //!
@@ -47,6 +48,8 @@
 //! broker.add_rule(Rule::new(On::Publish, Reaction::ConfirmWithin(Duration::from_millis(50))).when(|seen| seen.exchange == "events"));
 //! // What is published to `slow` is confirmed late.
 //! broker.add_rule(Rule::new(On::Publish, Reaction::ConfirmAfter(Duration::from_secs(1))).when(|seen| seen.routing_key == "slow"));
+//! // A message that nobody takes, by what is in it.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::Reject).when(|seen| seen.body.starts_with(b"poison")));
 //! // One declaration fails.
 //! let text = "RESOURCE_LOCKED - not now".to_owned();
 //! broker.add_rule(Rule::new(On::Method("queue.declare"), Reaction::CloseChannel(405, text)).times(1));

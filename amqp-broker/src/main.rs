@@ -1,6 +1,8 @@
 //! The broker as a program, for a demo or for tests in other languages. Not for production: it keeps everything in memory.
 
 use std::io::{self, Write};
+#[cfg(feature = "tls")]
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -21,6 +23,14 @@ struct Arguments {
     /// The RabbitMQ to behave like.
     #[arg(long, value_enum, default_value_t = Version::V4_3)]
     emulate: Version,
+    /// Speak TLS: a PEM file with the certificate for `localhost`, and those that it hangs on.
+    #[cfg(feature = "tls")]
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    #[cfg(feature = "tls")]
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -51,7 +61,13 @@ fn main() -> io::Result<()> {
         let _ = told.send(());
     })
     .map_err(io::Error::other)?;
-    let broker = Broker::builder().port(arguments.port).emulate(arguments.emulate.into()).start()?;
+    let builder = Broker::builder().port(arguments.port).emulate(arguments.emulate.into());
+    #[cfg(feature = "tls")]
+    let builder = match (&arguments.certificate, &arguments.key) {
+        (Some(certificate), Some(key)) => builder.tls(identity(certificate, key)?),
+        _ => builder,
+    };
+    let broker = builder.start()?;
     let mut output = io::stdout();
     writeln!(output, "listening on {}", broker.uri())?;
     writeln!(output, "This is a broker for tests and demos, not for production: it keeps everything in memory.")?;
@@ -62,4 +78,19 @@ fn main() -> io::Result<()> {
         writeln!(output, "Some clients have not answered, and were disconnected.")?;
     }
     Ok(())
+}
+
+/// What is shown to clients.
+#[cfg(feature = "tls")]
+fn identity(certificate: &Path, key: &Path) -> io::Result<rustls::ServerConfig> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let unusable =
+        |file: &Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| unusable(certificate, &error))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    config.with_single_cert(chain, secret).map_err(|error| unusable(certificate, &error))
 }

@@ -59,3 +59,23 @@ fn f54_the_program_warns_of_production_and_behaves_as_the_version_that_it_is_tol
     let help = Command::new(env!("CARGO_BIN_EXE_amqp-broker")).arg("--help").output().unwrap();
     assert!(String::from_utf8(help.stdout).unwrap().contains("NOT FOR PRODUCTION"));
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn f54_the_program_speaks_tls_with_a_certificate_and_a_key() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = std::env::temp_dir().join(format!("amqp-broker-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = [certificate.to_str().unwrap(), key.to_str().unwrap()];
+    let (mut program, uri, _) = start(&["--port", "0", "--certificate", files[0], "--key", files[1]]);
+    assert!(uri.starts_with("amqps://guest:guest@localhost:"), "{uri}");
+    let tls = amqp_blocking::TlsOptions::default().ca_bytes(made.cert.der().to_vec());
+    let config = amqp_blocking::Config::from_uri(&uri).unwrap().tls(tls);
+    amqp_blocking::connect(config).unwrap().close().unwrap();
+    signal(&program, "-TERM");
+    assert!(program.wait().unwrap().success());
+    std::fs::remove_dir_all(folder).unwrap();
+}

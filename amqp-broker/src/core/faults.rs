@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use amqp_proto::method::{Method, ReplyCode, basic, channel, exchange, queue};
+use amqp_proto::method::{Method, PropertiesRef, ReplyCode, basic, channel, exchange, queue};
 
 use super::alarm::Alarm;
+use super::message::Incoming;
 use super::refusal::Refusal;
 use super::session::Publish;
 use super::timers::Timer;
@@ -27,6 +28,10 @@ pub struct Seen<'a> {
     pub queue: &'a str,
     /// The routing key it names; empty if it names none.
     pub routing_key: &'a str,
+    /// The properties of what is published; none of another method.
+    pub properties: PropertiesRef<'a>,
+    /// The body of what is published; empty for another method.
+    pub body: &'a [u8],
 }
 
 /// What a rule is about.
@@ -204,7 +209,13 @@ pub(super) enum Verdict {
 }
 
 impl Core {
-    pub(super) fn judge_publish(&mut self, id: SessionId, number: u16, publish: &Publish) -> Verdict {
+    pub(super) fn judge_publish(
+        &mut self,
+        id: SessionId,
+        number: u16,
+        publish: &Publish,
+        incoming: &Incoming,
+    ) -> Verdict {
         if self.faults.is_empty() {
             return Verdict::Usual;
         }
@@ -217,6 +228,8 @@ impl Core {
             exchange: &publish.exchange.to_string(),
             queue: "",
             routing_key: &publish.routing_key.to_string(),
+            properties: incoming.properties(),
+            body: incoming.body(),
         };
         match self.faults.reaction(&seen) {
             None => Verdict::Usual,
@@ -261,6 +274,8 @@ impl Core {
             exchange: &exchange,
             queue: &queue,
             routing_key: &routing_key,
+            properties: PropertiesRef::default(),
+            body: &[],
         };
         let blamed = (method.class_id(), method.method_id());
         let Some(reaction) = self.faults.reaction(&seen).filter(|reaction| !reaction.is_about_confirms()) else {

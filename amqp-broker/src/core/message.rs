@@ -239,15 +239,31 @@ impl Incoming {
 
     /// Bytes of the body that came.
     pub(crate) fn body_len(&self) -> usize {
-        self.content.len() - usize::from(self.message.routing_key_len) - self.message.header_len as usize
+        self.content.len() - self.body_start()
+    }
+
+    /// What came of the body.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.content.get(self.body_start()..).unwrap_or_default()
+    }
+
+    /// Its properties, as they are passed on.
+    pub(crate) fn properties(&self) -> PropertiesRef<'_> {
+        let start = usize::from(self.message.routing_key_len) + HEADER_FIXED;
+        let raw = self.content.get(start..self.body_start()).unwrap_or_default();
+        // They were decoded before.
+        RawProperties::new(raw).decode().unwrap_or_default()
+    }
+
+    fn body_start(&self) -> usize {
+        usize::from(self.message.routing_key_len) + self.message.header_len as usize
     }
 
     /// Sets the queue for direct replies.
     pub(crate) fn set_reply_to(&mut self, queue: &Name) {
         let key_len = usize::from(self.message.routing_key_len);
-        let body_start = key_len + self.message.header_len as usize;
-        let raw = self.content.get(key_len + HEADER_FIXED..body_start).unwrap_or_default();
-        let mut properties = RawProperties::new(raw).decode().unwrap_or_default().to_owned();
+        let body_start = self.body_start();
+        let mut properties = self.properties().to_owned();
         // It is shorter than 255 bytes.
         let _ = properties.set_reply_to(queue.to_string());
         let mut content = self.content.get(..key_len).unwrap_or_default().to_vec();

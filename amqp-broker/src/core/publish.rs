@@ -20,7 +20,7 @@ use super::{Core, SessionId};
 impl Core {
     /// A message was published.
     pub(super) fn publish(&mut self, id: SessionId, number: u16, publish: &Publish, incoming: Incoming) -> Outcome {
-        let verdict = self.judge_publish(id, number, publish);
+        let verdict = self.judge_publish(id, number, publish, &incoming);
         if let Verdict::Done = verdict {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use amqp_broker::{Alarm, Emulate, On, Reaction, Rule};
+use amqp_broker::{Alarm, Emulate, On, Reaction, Rule, Seen};
+use amqp_proto::method::Properties;
 use amqp_proto::wire::FieldTable;
 
 use super::peer::{World, confirms, declare, message, passive};
@@ -98,6 +99,20 @@ fn f55_confirms_come_in_any_order_but_all_of_them_in_time() {
     assert!(!singles.is_sorted(), "they are in order: {singles:?}");
     assert!(heard.iter().any(|line| line.starts_with("1 basic.ack 30")), "{heard:?}");
     assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 30 0"]);
+}
+
+#[test]
+fn f55_a_rule_looks_at_the_message_itself() {
+    let poison = |seen: &Seen<'_>| seen.body == b"poison" || seen.properties.message_id.is_some_and(|id| id == "7");
+    let (mut world, client) = world([Rule::new(On::Publish, Reaction::Reject).when(poison)]);
+    let mut seventh = Properties::new();
+    seventh.set_message_id("7").unwrap();
+    let none = Properties::new();
+    let all = [("fine", &none), ("poison", &none), ("fine", &seventh), ("fine", &none)];
+    let bytes: Vec<_> = all.iter().flat_map(|(body, properties)| message("", "q", body, properties, false)).collect();
+    world.bytes(client, &bytes);
+    assert_eq!(world.hear(client), ["1 basic.ack 1 multiple", "1 basic.ack 4", "1 basic.nack 3 multiple"]);
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 2 0"]);
 }
 
 #[test]
