@@ -2,6 +2,8 @@
 //! `methods.rs`; below it stands what is more than a forwarder.
 
 use std::fmt;
+#[cfg(feature = "json")]
+use std::future::ready;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,11 @@ use amqp_api::{
     PropertiesRef, Qos, Queue, QueueDeclared, QueueDelete, QueuePurge, ReplyCode, Returned, Stats, Tag, Tuning,
 };
 
+#[cfg(feature = "json")]
+use amqp_api::{Task, Work};
 use bytes::{Buf, Bytes};
+#[cfg(feature = "json")]
+use serde::Serialize;
 
 use crate::park::block_on;
 
@@ -99,6 +105,8 @@ macro_rules! answer {
 }
 
 include!("methods.rs");
+#[cfg(feature = "json")]
+include!("methods_json.rs");
 
 impl Connection {
     /// Runs a function with a channel of its own, and closes the channel after it. Everything that was published and
@@ -178,6 +186,27 @@ impl Channel {
             async move { handler(delivery) }
         }));
         Wrap::wrap(subscription)
+    }
+}
+
+#[cfg(feature = "json")]
+impl TaskQueue {
+    /// Works on a queue: takes out a task, has it handled, settles it by what the handler returned, and takes out the next;
+    /// tells how many it has handled when it ends. For more at a time, start several, on threads.
+    ///
+    /// What a handler returns is an [`IntoSettlement`]: the task is done for `()` and `Ok`; for an `Err` [`Work::on_error`]
+    /// decides, and the worker goes on, as it does when the handler panics. The handler may settle the task itself. A task
+    /// that is put back is handled again, and counts again.
+    ///
+    /// It ends when [`Work`] says so, or the task queue is [closed](Self::close). A connection that is lost is replaced: after
+    /// a pause that grows from 0.1 s to 10 s, for as long as it takes. The task that was being handled is in the queue again
+    /// then.
+    pub fn work<H, R>(&self, queue: impl AsRef<str>, work: Work, mut handler: H) -> Result<u64, Error>
+    where
+        H: FnMut(Task) -> R,
+        R: IntoSettlement,
+    {
+        block_on(self.inner.work(queue, work, |task| ready(handler(task))))
     }
 }
 

@@ -80,9 +80,6 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-#[cfg(feature = "json")]
-#[doc(inline)]
-pub use amqp_api::Json;
 #[doc(inline)]
 pub use amqp_api::{
     Acker, Address, Batch, BatchFailure, BatchOutcome, Binding, Body, BodyReader, BoxError, Cancel, CloseReason, Codec,
@@ -95,12 +92,17 @@ pub use amqp_api::{
     SaslExchange, SaslMechanism, Settled, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason,
     Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
 };
+#[cfg(feature = "json")]
+#[doc(inline)]
+pub use amqp_api::{Json, Task, Work};
 
 #[cfg(feature = "tls")]
 pub use amqp_api::rustls;
 
 use amqp_api::driver;
 
+#[cfg(feature = "json")]
+pub use self::handles::TaskQueue;
 use self::handles::Wrap;
 pub use self::handles::{
     BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Pool, Pooled, Pools,
@@ -171,6 +173,24 @@ pub fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error
 /// A configuration that cannot be used.
 pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
     Wrap::wrap(driver::pools(Arc::new(Threads::default()), config))
+}
+
+/// A task queue, by the feature `json`: see [`TaskQueue`]. It connects now.
+///
+/// ```no_run
+/// # fn example() -> Result<(), amqp_blocking::Error> {
+/// let tasks = amqp_blocking::task_queue("amqp://localhost")?;
+/// tasks.submit("mail", &serde_json::json!({ "to": "alice" }))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ErrorKind::TaskQueueConnect`] if there is no connection to be had; a wrong URI or configuration.
+#[cfg(feature = "json")]
+pub fn task_queue(options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    Wrap::wrap(block_on(driver::task_queue(Arc::new(Threads::default()), options)))
 }
 
 /// Makes a connection over a socket that is connected already: TCP, or a Unix socket. Of the configuration, the hosts,

@@ -296,6 +296,15 @@ pub enum ErrorKind {
         /// The name that was asked for.
         name: String,
     },
+    /// No task queue can have this name.
+    TaskQueueName(String),
+    /// The payload of a task is no object.
+    TaskPayload {
+        /// What it is instead: `a list`, for example.
+        found: &'static str,
+    },
+    /// A task queue could not connect; the cause says why.
+    TaskQueueConnect(Error),
     /// A body cannot be written or read: see [`CodecError`].
     Codec(CodecError),
     /// A bug in this library.
@@ -345,7 +354,7 @@ impl Error {
     pub fn close_reason(&self) -> Option<&CloseReason> {
         match self.kind() {
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => Some(reason),
-            ErrorKind::Unknown(cause) => cause.close_reason(),
+            ErrorKind::Unknown(cause) | ErrorKind::TaskQueueConnect(cause) => cause.close_reason(),
             ErrorKind::Unconfirmed(failed) => failed.last_cause.as_ref()?.close_reason(),
             ErrorKind::Batch(outcome) => outcome.failures.first()?.error.close_reason(),
             _ => None,
@@ -391,6 +400,8 @@ impl Error {
             | ErrorKind::PoolExhausted { .. }
             | ErrorKind::PoolClosed
             | ErrorKind::UnknownPool { .. }
+            | ErrorKind::TaskQueueName(_)
+            | ErrorKind::TaskPayload { .. }
             | ErrorKind::BodySize { .. }
             | ErrorKind::Codec(_)
             | ErrorKind::NoRoute(_) => Origin::User,
@@ -401,7 +412,7 @@ impl Error {
                     Origin::Broker
                 }
             }
-            ErrorKind::Unknown(cause) => cause.origin(),
+            ErrorKind::Unknown(cause) | ErrorKind::TaskQueueConnect(cause) => cause.origin(),
             ErrorKind::Unconfirmed(failed) if failed.returned > 0 => Origin::User,
             ErrorKind::Unconfirmed(failed) => failed.last_cause.as_ref().map_or(Origin::Broker, Self::origin),
             ErrorKind::Batch(outcome) => {
@@ -427,7 +438,7 @@ impl Error {
             | ErrorKind::Nacked
             | ErrorKind::ConsumerCancelled { .. } => true,
             ErrorKind::ChannelClosed(reason) | ErrorKind::ConnectionClosed(reason) => reason.code.is_transient(),
-            ErrorKind::Unknown(cause) => cause.is_retryable(),
+            ErrorKind::Unknown(cause) | ErrorKind::TaskQueueConnect(cause) => cause.is_retryable(),
             ErrorKind::Unconfirmed(failed) => {
                 failed.returned == 0 && failed.last_cause.as_ref().is_none_or(Self::is_retryable)
             }
@@ -485,6 +496,12 @@ impl fmt::Display for ErrorKind {
             Self::DuplicateConsumerTag(tag) => write!(f, "the consumer tag {tag:?} is in use on this channel"),
             Self::Full => f.write_str("no room to publish now"),
             Self::PoolExhausted { size } => write!(f, "all {size} connections of the pool are checked out"),
+            Self::TaskQueueName(name) => write!(f, "\"{name}\" is not a properly-formatted queue name"),
+            Self::TaskPayload { found } => write!(f, "the payload of a task is an object in JSON, and not {found}"),
+            Self::TaskQueueConnect(cause) => {
+                f.write_str("Failed to connect to the AMQP server:")?;
+                cause.to_string().lines().try_for_each(|line| write!(f, "\n    {line}"))
+            }
             Self::PoolClosed => f.write_str("the pool is closed"),
             Self::UnknownPool { name } => {
                 write!(f, "no pool {name:?} is configured: the key `amqp_{name}_url` is missing")
@@ -521,7 +538,9 @@ impl std::error::Error for Error {
             ErrorKind::Encode(error) => error.source(),
             ErrorKind::Uri(error) => error.source(),
             ErrorKind::Codec(error) => error.cause().and_then(std::error::Error::source),
-            ErrorKind::Unknown(cause) | ErrorKind::InBatch { error: cause, .. } => cause.source(),
+            ErrorKind::Unknown(cause)
+            | ErrorKind::TaskQueueConnect(cause)
+            | ErrorKind::InBatch { error: cause, .. } => cause.source(),
             _ => None,
         }
     }

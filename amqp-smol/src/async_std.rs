@@ -51,6 +51,20 @@ pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
     crate::pools_on(Spawner::async_std(), config)
 }
 
+/// A task queue, by the feature `json`. It connects now; its tasks run on async-std's executor.
+///
+/// # Errors
+///
+/// Those of [`task_queue_on`](crate::task_queue_on).
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(feature = "json")]
+pub async fn task_queue(options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    crate::task_queue_on(Spawner::async_std(), options).await
+}
+
 /// Makes a connection over a stream that is connected already. Its task runs on async-std's executor.
 ///
 /// ```no_run

@@ -170,6 +170,29 @@ pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
     pools_on(Spawner::smol(), config)
 }
 
+/// A task queue, by the feature `json`: see [`TaskQueue`]. It connects now. Its tasks run on smol's global
+/// executor.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_smol::Error> {
+/// let tasks = amqp_smol::task_queue("amqp://localhost").await?;
+/// tasks.submit("mail", &serde_json::json!({ "to": "alice" })).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ErrorKind::TaskQueueConnect`] if there is no connection to be had; a wrong URI or configuration.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(all(feature = "json", feature = "smol"))]
+pub async fn task_queue(options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    task_queue_on(Spawner::smol(), options).await
+}
+
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
 /// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
 /// Its task runs on smol's global executor.
@@ -244,6 +267,20 @@ pub fn pool_on(spawner: impl Into<Spawner>, options: impl IntoConnectOptions, si
 /// A configuration that cannot be used.
 pub fn pools_on(spawner: impl Into<Spawner>, config: PoolsConfig) -> Result<PoolsSetup, Error> {
     driver::pools(Arc::new(AsyncIo(spawner.into())), config)
+}
+
+/// A task queue, by the feature `json`, with its tasks on an executor of one's own. It connects now.
+///
+/// # Errors
+///
+/// [`ErrorKind::TaskQueueConnect`] if there is no connection to be had; a wrong URI or configuration.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(feature = "json")]
+pub async fn task_queue_on(spawner: impl Into<Spawner>, options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    driver::task_queue(Arc::new(AsyncIo(spawner.into())), options).await
 }
 
 /// Makes a connection over a stream that is connected already, with its task on an executor of one's own. Of the

@@ -150,6 +150,28 @@ pub fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
     driver::pools(Arc::new(Tokio::current()?), config)
 }
 
+/// A task queue, by the feature `json`: see [`TaskQueue`]. It connects now.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), amqp_tokio::Error> {
+/// let tasks = amqp_tokio::task_queue("amqp://localhost").await?;
+/// tasks.submit("mail", &serde_json::json!({ "to": "alice" })).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ErrorKind::TaskQueueConnect`] if there is no connection to be had; a wrong URI or configuration.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(feature = "json")]
+pub async fn task_queue(options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    driver::task_queue(Arc::new(Tokio::current()?), options).await
+}
+
 /// Makes a connection over a stream that is connected already: a Unix socket, TLS of one's own, a tunnel. Of the
 /// configuration, the hosts, the TLS and TCP options and the connect time-out are not used: the stream is taken as it is.
 ///

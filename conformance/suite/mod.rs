@@ -55,6 +55,7 @@ mod streamed_in;
 mod streamed_out;
 mod streams;
 mod support;
+mod tasks;
 mod tls;
 mod transactions;
 mod typed;
@@ -98,6 +99,7 @@ pub(crate) fn cases() -> Vec<Case> {
         streamed_in::cases(),
         streamed_out::cases(),
         streams::cases(),
+        tasks::cases(),
         tls::cases(),
         typed::cases(),
     ]

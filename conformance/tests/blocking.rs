@@ -22,6 +22,7 @@ mod facade {
 
     pub(crate) use amqp_blocking::*;
     use bytes::{Buf, Bytes};
+    use serde::Serialize;
 
     pub(crate) fn connect(options: impl IntoConnectOptions) -> Ready<Result<Connection, Error>> {
         ready(amqp_blocking::connect(options).map(Connection::wrap))
@@ -29,6 +30,10 @@ mod facade {
 
     pub(crate) fn pool(options: impl IntoConnectOptions, size: usize) -> Result<Pool, Error> {
         Wrap::wrap(amqp_blocking::pool(options, size))
+    }
+
+    pub(crate) fn task_queue(options: impl IntoConnectOptions) -> Ready<Result<TaskQueue, Error>> {
+        ready(Wrap::wrap(amqp_blocking::task_queue(options)))
     }
 
     pub(crate) fn pools(config: PoolsConfig) -> Result<PoolsSetup, Error> {
@@ -127,6 +132,17 @@ mod facade {
     }
 
     include!("../../amqp-blocking/src/methods.rs");
+    include!("../../amqp-blocking/src/methods_json.rs");
+
+    impl TaskQueue {
+        pub(crate) fn work<H, F>(&self, queue: impl AsRef<str>, work: Work, mut handler: H) -> Ready<Result<u64, Error>>
+        where
+            H: FnMut(Task) -> F,
+            F: Future<Output: IntoSettlement>,
+        {
+            ready(self.0.work(queue, work, |task| block_on(handler(task))))
+        }
+    }
 
     impl Connection {
         pub(crate) fn with_channel<T, E, F>(&self, function: F) -> Ready<Result<T, E>>
@@ -274,17 +290,17 @@ mod facade {
         if start.elapsed() < duration { Ok(output) } else { Err(Elapsed) }
     }
 
-    pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
+    pub(crate) fn spawn<F>(future: F) -> Spawned<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        Task(Some(thread::spawn(|| block_on(future))))
+        Spawned(Some(thread::spawn(|| block_on(future))))
     }
 
     /// A task on a thread of its own; awaiting it gives its result or goes on with its panic.
-    pub(crate) struct Task<T>(Option<JoinHandle<T>>);
+    pub(crate) struct Spawned<T>(Option<JoinHandle<T>>);
 
-    impl<T> Future for Task<T> {
+    impl<T> Future for Spawned<T> {
         type Output = T;
 
         fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {

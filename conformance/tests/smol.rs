@@ -30,17 +30,17 @@ mod facade {
     }
 
     /// On a thread of its own. Connections run on smol's only executor thread, which a case must not block.
-    pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
+    pub(crate) fn spawn<F>(future: F) -> Spawned<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        Task(Some(smol::unblock(|| block_on(future))))
+        Spawned(Some(smol::unblock(|| block_on(future))))
     }
 
     /// A spawned task; awaiting it gives its result or goes on with its panic. Dropped, it runs on.
-    pub(crate) struct Task<T>(Option<smol::Task<T>>);
+    pub(crate) struct Spawned<T>(Option<smol::Task<T>>);
 
-    impl<T> Future for Task<T> {
+    impl<T> Future for Spawned<T> {
         type Output = T;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -48,7 +48,7 @@ mod facade {
         }
     }
 
-    impl<T> Drop for Task<T> {
+    impl<T> Drop for Spawned<T> {
         fn drop(&mut self) {
             if let Some(task) = self.0.take() {
                 task.detach();

@@ -34,17 +34,17 @@ mod facade {
         options.on_connect(hook)
     }
 
-    pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
+    pub(crate) fn spawn<F>(future: F) -> Spawned<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        Task(tokio::spawn(future))
+        Spawned(tokio::spawn(future))
     }
 
     /// A spawned task; awaiting it gives its result or goes on with its panic.
-    pub(crate) struct Task<T>(JoinHandle<T>);
+    pub(crate) struct Spawned<T>(JoinHandle<T>);
 
-    impl<T> Future for Task<T> {
+    impl<T> Future for Spawned<T> {
         type Output = T;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {

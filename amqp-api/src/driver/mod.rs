@@ -1,7 +1,7 @@
 //! What carries a connection: for those who write an adapter to a runtime. Users of an adapter need nothing from here.
 //!
 //! An adapter implements two traits: [`Io`], a byte stream to read from and write to, and [`Runtime`], which connects,
-//! sleeps, tells the time and spawns. [`connect`], [`attach`], [`pool`] and [`pools`] do the rest:
+//! sleeps, tells the time and spawns. [`connect`], [`attach`], [`pool`] and the rest do what remains:
 //!
 //! | file | job |
 //! |---|---|
@@ -47,6 +47,8 @@ pub use self::runtime::{BoxFuture, Runtime};
 #[cfg(feature = "socket")]
 pub use self::socket::tcp_socket;
 use self::supervise::Supervisor;
+#[cfg(feature = "json")]
+use crate::above::TaskQueue;
 use crate::above::{Pool, PoolsConfig, PoolsSetup};
 use crate::call::{Call, Keep, done};
 use crate::connect::{ConnectOptions, IntoConnectOptions};
@@ -70,6 +72,20 @@ pub fn pool(runtime: Arc<dyn Runtime>, options: impl IntoConnectOptions, size: u
 /// If the options of one cannot be used.
 pub fn pools(runtime: Arc<dyn Runtime>, config: PoolsConfig) -> Result<PoolsSetup, Error> {
     PoolsSetup::new(runtime, config)
+}
+
+/// A task queue, whose connection is made now.
+///
+/// # Errors
+///
+/// [`ErrorKind::TaskQueueConnect`] if that fails; options that cannot be used.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves nothing behind.
+#[cfg(feature = "json")]
+pub async fn task_queue(runtime: Arc<dyn Runtime>, options: impl IntoConnectOptions) -> Result<TaskQueue, Error> {
+    TaskQueue::connect(runtime, options.into_connect_options()?).await
 }
 
 /// Makes a connection over a transport that is connected already: spawns its driver and waits for the handshake. As there

@@ -20,6 +20,8 @@ mod pool;
 mod recovery;
 #[cfg(test)]
 mod streamed;
+#[cfg(all(test, feature = "json"))]
+mod tasks;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

@@ -181,6 +181,11 @@ impl Pool {
         self.inner.places.waiting()
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.places.is_closed()
+    }
+
     /// Closes the pool, for all its handles: those who wait for a connection get an error, and the connections that are in
     /// the pool are closed. Those that are out stay as they are until they come back.
     ///
