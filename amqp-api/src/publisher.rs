@@ -123,6 +123,34 @@ impl Publisher {
         self
     }
 
+    /// Keeps what is published, until the broker has answered, and sends it again, in its order, when the connection was lost
+    /// and is [back](crate::Connection#recovery): a [`Confirm`] then waits for the answer to what was sent again, for as long
+    /// as [`Config::confirm_timeout`](crate::Config::confirm_timeout) says, counted from when it was published. A publish
+    /// that has its outcome is not sent again; so each has one outcome, once. For all handles to this channel.
+    ///
+    /// The broker may have a message that it did not answer for, so that it comes twice: let messages be told apart, by their
+    /// `message_id` for example. Nothing is sent again when the broker closes the channel, because of a missing exchange for
+    /// example, nor when the connection ends for good: that is [`ErrorKind::Unknown`].
+    ///
+    /// At most `max_bytes` are kept, and one message more: beyond that there is no room for the next, as with
+    /// [`window`](Self::window).
+    ///
+    /// ```no_run
+    /// # async fn example(connection: amqp_api::Connection) -> Result<(), amqp_api::Error> {
+    /// use amqp_api::Message;
+    ///
+    /// let publisher = connection.publisher().await?.at_least_once(16 * 1024 * 1024);
+    /// publisher.publish("events", "order.created", Message::new("one").message_id("4711")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn at_least_once(self, max_bytes: usize) -> Self {
+        let slot = self.inner.slot;
+        self.link().visit(Touch::All, |state| state.conn.retain_publishes(state.publishers[slot], max_bytes));
+        self
+    }
+
     /// Waits until everything that was published before, by this handle or another to the same channel, has its outcome.
     /// What is published meanwhile is not waited for.
     ///

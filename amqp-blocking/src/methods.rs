@@ -327,6 +327,16 @@ handles! {
         /// Default: no limit.
         #[must_use]
         [wrap] fn window(self, max: usize) -> Publisher;
+        /// Keeps what is published, until the broker has answered, and sends it again, in its order, when the connection was
+        /// lost and is back: each publish has one outcome, once, within
+        /// [`Config::confirm_timeout`](crate::Config::confirm_timeout) of when it was published. At most `max_bytes` are kept,
+        /// and one message more; beyond that there is no room for the next. For all handles to this channel.
+        ///
+        /// The broker may have a message that it did not answer for, so that it comes twice: let messages be told apart, by
+        /// their `message_id` for example. Nothing is sent again when the broker closes the channel, nor when the connection
+        /// ends for good: that is [`ErrorKind::Unknown`](crate::ErrorKind::Unknown).
+        #[must_use]
+        [wrap] fn at_least_once(self, max_bytes: usize) -> Publisher;
         /// Waits until everything that was published before, by this handle or another to the same channel, has its
         /// outcome. What is published meanwhile is not waited for.
         ///

@@ -252,7 +252,7 @@ impl Channel {
     /// Whether there is a place for another unconfirmed publish, besides those that were promised.
     #[inline]
     pub(super) fn has_place(&self) -> bool {
-        self.window().is_none_or(|window| window.unconfirmed().saturating_add(self.line.granted()) < window.limit())
+        self.window().is_none_or(|window| window.has_place(self.line.granted()))
     }
 
     /// Whether something waits for the confirms of its publishes, besides those who wait for single ones.

@@ -22,6 +22,7 @@ use super::content::Returned;
 use super::event::Unconfirmed;
 use super::fingerprint::Fingerprint;
 use super::ids::{BatchId, ConfirmId, RequestId};
+use super::retained::Retained;
 use crate::error::Error;
 
 /// The publishes of one channel that are not confirmed yet.
@@ -42,6 +43,8 @@ pub(super) struct Window {
     /// The connection has an entry for it among its deadlines.
     pub(super) timed: bool,
     barriers: VecDeque<Barrier>,
+    /// The messages, if they are to be sent again.
+    pub(super) retained: Option<Box<Retained>>,
     failed: Unconfirmed,
 }
 
@@ -60,7 +63,8 @@ enum Slot {
 pub(super) enum Waiter {
     Nobody,
     Confirm(ConfirmId),
-    Batch(BatchId),
+    /// The message of this index, from 0.
+    Batch(BatchId, u32),
 }
 
 /// What is remembered of a mandatory publish in order to recognise it when it is returned. Returns come in publish
@@ -93,6 +97,7 @@ impl Default for Window {
             armed_to: 0,
             timed: false,
             barriers: VecDeque::new(),
+            retained: None,
             failed: Unconfirmed::default(),
         }
     }
@@ -122,19 +127,30 @@ impl Window {
     }
 
     /// How many may; those who are about to publish keep to it.
-    #[inline]
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit.max(1);
+    }
+
+    /// Messages are kept from now on, of up to so many bytes.
+    pub(super) fn retain_up_to(&mut self, bytes: usize) {
+        match &mut self.retained {
+            Some(retained) => retained.set_limit(bytes),
+            None => self.retained = Some(Box::new(Retained::new(bytes))),
+        }
+    }
+
+    /// Whether there is a place for another publish, besides those that were promised.
+    #[inline]
+    pub(super) fn has_place(&self, promised: usize) -> bool {
+        self.open.saturating_add(promised) < self.limit
+            && self.retained.as_ref().is_none_or(|retained| !retained.is_full())
     }
 
     /// Goes on where the window of another channel, which has ended, has stopped: what failed there still counts.
     pub(super) fn inherit(&mut self, other: &mut Self) {
         self.limit = other.limit;
         self.failed = std::mem::take(&mut other.failed);
+        self.retained = other.retained.as_ref().map(|retained| Box::new(Retained::new(retained.limit())));
     }
 
     // ---- outcomes ----------------------------------------------------------------------------------------------
@@ -142,7 +158,7 @@ impl Window {
     /// Resolves a tag, or all up to it, and names those that waited, in order. `false`: the broker confirmed what was
     /// never published.
     #[inline]
-    pub(super) fn resolve(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(u64, Waiter)) -> bool {
+    pub(super) fn resolve(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(Waiter)) -> bool {
         if tag >= self.next() || (tag == 0 && !multiple) {
             return false;
         }
@@ -154,7 +170,7 @@ impl Window {
             {
                 if let Slot::Open(waiter) = slot {
                     self.open -= 1;
-                    each(self.base, waiter);
+                    each(waiter);
                 }
                 self.base += 1;
             }
@@ -163,11 +179,15 @@ impl Window {
             && let Slot::Open(waiter) = std::mem::replace(slot, Slot::Resolved)
         {
             self.open -= 1;
-            each(tag, waiter);
+            each(waiter);
         }
         while self.slots.front() == Some(&Slot::Resolved) {
             self.slots.pop_front();
             self.base += 1;
+        }
+        if let Some(retained) = &mut self.retained {
+            retained.release(tag);
+            retained.release_below(self.base);
         }
         while self.mandatory.front().is_some_and(|publish| publish.seq < self.base) {
             self.mandatory.pop_front();
@@ -196,7 +216,7 @@ impl Window {
     }
 
     /// The waiters whose time is over. Their publishes stay in the window: the broker may still answer.
-    pub(super) fn expire(&mut self, now: Instant, cause: &Error, mut each: impl FnMut(u64, Waiter)) {
+    pub(super) fn expire(&mut self, now: Instant, cause: &Error, mut each: impl FnMut(Waiter)) {
         while let Some((last, deadline)) = self.deadlines.front().copied()
             && deadline <= now
         {
@@ -213,7 +233,7 @@ impl Window {
     }
 
     /// All that wait, in order; nothing is left.
-    pub(super) fn drain(&mut self, cause: &Error, mut each: impl FnMut(u64, Waiter)) {
+    pub(super) fn drain(&mut self, cause: &Error, mut each: impl FnMut(Waiter)) {
         for slot in std::mem::take(&mut self.slots) {
             let seq = self.base;
             self.base += 1;
@@ -225,19 +245,72 @@ impl Window {
         self.deadlines.clear();
     }
 
-    /// The channel is opened again: nothing waits any more, and the broker counts from 1.
+    /// The connection is lost: what became of its publishes will not be known, but of those that are sent again.
+    pub(super) fn interrupt(&mut self, cause: &Error, mut each: impl FnMut(Waiter)) {
+        for at in 0..self.slots.len() {
+            let seq = self.base + at as u64;
+            let stays = self.retained.as_ref().is_some_and(|retained| retained.holds(seq)) && !self.was_returned(seq);
+            if let Some(slot) = self.slots.get_mut(at).filter(|_| !stays)
+                && let Slot::Open(waiter) = std::mem::replace(slot, Slot::Resolved)
+            {
+                self.lose(seq, waiter, cause, &mut each);
+            }
+        }
+    }
+
+    /// This one is not sent again.
+    pub(super) fn give_up(&mut self, seq: u64, cause: &Error, mut each: impl FnMut(Waiter)) {
+        let at = seq.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at))
+            && let Slot::Open(waiter) = *slot
+        {
+            *slot = Slot::Resolved;
+            self.lose(seq, waiter, cause, &mut each);
+        }
+    }
+
+    /// The channel is opened again: what waits for its outcome is sent again, and counts from 1.
     pub(super) fn begin_anew(&mut self) {
-        (self.base, self.last_returned, self.armed_to) = (1, 0, 0);
+        let (base, slots) = (self.base, std::mem::take(&mut self.slots));
+        let mut old = Vec::with_capacity(self.open);
+        for (seq, slot) in (base..).zip(slots) {
+            if matches!(slot, Slot::Open(_)) {
+                old.push(seq);
+                self.slots.push_back(slot);
+            }
+        }
+        // How many are left of all up to a number.
+        let up_to = |seq: u64| old.partition_point(|old| *old <= seq) as u64;
+        self.mandatory.retain_mut(|publish| match old.binary_search(&publish.seq) {
+            Ok(at) => {
+                publish.seq = at as u64 + 1;
+                true
+            }
+            Err(_) => false,
+        });
+        let mut last_timed = 0;
+        self.deadlines.retain_mut(|(seq, _)| {
+            *seq = up_to(*seq);
+            *seq > std::mem::replace(&mut last_timed, *seq)
+        });
+        self.barriers.iter_mut().for_each(|barrier| barrier.last = up_to(barrier.last));
+        if let Some(retained) = &mut self.retained {
+            retained.renumber(&old);
+        }
+        (self.base, self.last_returned, self.armed_to) = (1, 0, up_to(self.armed_to));
     }
 
     /// What became of a publish will not be known.
-    fn lose(&mut self, seq: u64, waiter: Waiter, cause: &Error, each: &mut impl FnMut(u64, Waiter)) {
+    fn lose(&mut self, seq: u64, waiter: Waiter, cause: &Error, each: &mut impl FnMut(Waiter)) {
         self.open -= 1;
         if !self.was_returned(seq) {
             self.failed.unknown += 1;
             self.failed.last_cause = Some(cause.clone());
         }
-        each(seq, waiter);
+        if let Some(retained) = &mut self.retained {
+            retained.release(seq);
+        }
+        each(waiter);
     }
 
     fn was_returned(&self, seq: u64) -> bool {
@@ -248,7 +321,7 @@ impl Window {
     /// Finds the publish that this is the return of, and who waits for it; `None` if there is no mandatory publish that
     /// it could be, or only one whose time is over. What looks most alike wins; no return is left without a publish
     /// while there is one to the same exchange and routing key.
-    pub(super) fn returned(&mut self, fingerprint: Fingerprint, message: &Returned) -> Option<(u64, Waiter)> {
+    pub(super) fn returned(&mut self, fingerprint: Fingerprint, message: &Returned) -> Option<Waiter> {
         type Alike = fn(&Fingerprint, &Fingerprint) -> bool;
         let tiers: [Alike; 3] =
             [|a, b| a == b, |a, b| a.names == b.names && a.body == b.body, |a, b| a.names == b.names];
@@ -268,7 +341,7 @@ impl Window {
         }
         self.failed.returned += 1;
         self.failed.last_returned = Some(Box::new(message.clone()));
-        Some((publish.seq, waiter))
+        Some(waiter)
     }
 
     // ---- all at once -------------------------------------------------------------------------------------------

@@ -120,9 +120,9 @@ impl Connection {
             Mode::Plain | Mode::Transaction => None,
         };
         let unclaimed = match waiter {
-            Some((_, Waiter::Confirm(waiter))) => self.waiters.returned(waiter, message),
-            Some((seq, Waiter::Batch(batch))) => self.batches.returned(batch, id, seq, message),
-            Some((_, Waiter::Nobody)) | None => Some(message),
+            Some(Waiter::Confirm(waiter)) => self.waiters.returned(waiter, message),
+            Some(Waiter::Batch(batch, index)) => self.batches.returned(batch, index, message),
+            Some(Waiter::Nobody) | None => Some(message),
         };
         if let Some(message) = unclaimed {
             self.queue_return(id, *message);

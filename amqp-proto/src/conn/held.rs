@@ -212,6 +212,7 @@ impl Connection {
 
     /// The channel is open again, with all that belongs to it: what was held goes out.
     pub(super) fn go_live(&mut self, id: ChannelId) {
+        self.send_again(id);
         let Some(channel) = self.channels.get_mut(id) else { return };
         let Some(held) = channel.held.take() else { return };
         let frame_max = self.frame_max as usize;

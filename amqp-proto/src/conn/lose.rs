@@ -46,7 +46,6 @@ impl Connection {
         self.lose_secrets(cause);
         self.bulk.clear();
         self.dirty.clear();
-        self.unarmed.clear();
         for id in self.channels.ids() {
             self.lose_channel(id, cause);
         }
@@ -112,12 +111,7 @@ impl Connection {
             channel.void = Some(cause.clone());
         }
         self.stop_line(id);
-        self.lose_all_publishes(id, cause);
-        if let Some(channel) = self.channels.get_mut(id)
-            && let Mode::Confirm(window) = &mut channel.mode
-        {
-            window.begin_anew();
-        }
+        self.interrupt_publishes(id, cause);
         for pending in pending {
             match pending.about {
                 _ if pending.reply == CHANNEL_OPEN_OK => {}

@@ -56,6 +56,7 @@ mod requests;
 mod restart;
 mod restoring;
 mod resubscribe;
+mod retained;
 mod room;
 mod secret;
 mod settle;

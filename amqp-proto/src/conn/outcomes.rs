@@ -116,16 +116,16 @@ impl Connection {
             window.count_nacked(tag, multiple);
         }
         let (waiters, batches, events) = (&mut self.waiters, &mut self.batches, &mut self.events);
-        let known = window.resolve(tag, multiple, |seq, waiter| match waiter {
+        let known = window.resolve(tag, multiple, |waiter| match waiter {
             Waiter::Confirm(waiter) => {
                 let outcome = || if acked { Outcome::Acked } else { Outcome::Nacked };
                 if waiters.resolve(waiter, outcome) {
                     events.push_back(Event::Confirmed(waiter));
                 }
             }
-            Waiter::Batch(batch) => {
+            Waiter::Batch(batch, index) => {
                 let error = (!acked).then(|| Error::new(ErrorKind::Nacked));
-                if batches.resolve(batch, id, seq, error) {
+                if batches.resolve(batch, index, error) {
                     events.push_back(Event::BatchConfirmed(batch));
                 }
             }
@@ -161,24 +161,30 @@ impl Connection {
         self.pass_barriers(id);
     }
 
-    fn lose_publishes(
+    /// The connection is lost: of what is not sent again nothing will be known.
+    pub(super) fn interrupt_publishes(&mut self, id: ChannelId, cause: &Error) {
+        self.lose_publishes(id, cause, |window, cause, each| window.interrupt(cause, each));
+        self.pass_barriers(id);
+    }
+
+    pub(super) fn lose_publishes(
         &mut self,
         id: ChannelId,
         cause: &Error,
-        lose: impl FnOnce(&mut Window, &Error, &mut dyn FnMut(u64, Waiter)),
+        lose: impl FnOnce(&mut Window, &Error, &mut dyn FnMut(Waiter)),
     ) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         let Mode::Confirm(window) = &mut channel.mode else { return };
         let (waiters, batches, events) = (&mut self.waiters, &mut self.batches, &mut self.events);
-        lose(window, cause, &mut |seq, waiter| match waiter {
+        lose(window, cause, &mut |waiter| match waiter {
             Waiter::Confirm(waiter) => {
                 if waiters.resolve(waiter, || Outcome::Unknown(cause.clone())) {
                     events.push_back(Event::Confirmed(waiter));
                 }
             }
-            Waiter::Batch(batch) => {
+            Waiter::Batch(batch, index) => {
                 let error = Error::new(ErrorKind::Unknown(cause.clone()));
-                if batches.resolve(batch, id, seq, Some(error)) {
+                if batches.resolve(batch, index, Some(error)) {
                     events.push_back(Event::BatchConfirmed(batch));
                 }
             }
@@ -197,7 +203,7 @@ impl Connection {
     }
 
     /// Answers those who have waited for all publishes so far.
-    fn pass_barriers(&mut self, id: ChannelId) {
+    pub(super) fn pass_barriers(&mut self, id: ChannelId) {
         while let Some(channel) = self.channels.get_mut(id)
             && let Mode::Confirm(window) = &mut channel.mode
             && window.has_barriers()

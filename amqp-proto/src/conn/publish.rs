@@ -10,6 +10,7 @@ use super::backlog::{StreamedPublish, link_body};
 use super::channel::Mode;
 use super::confirms::Waiter;
 use super::fingerprint::Fingerprint;
+use super::retained::Message;
 use super::room::ROOM;
 use super::{BatchId, ChannelId, ConfirmId, Connection, RequestId};
 use crate::error::{Error, TimeoutReason};
@@ -111,7 +112,7 @@ impl Connection {
         index: usize,
     ) -> Result<(), Error> {
         match self.publish_as(id, publish, Asked::Batch(batch, index))? {
-            Waiter::Batch(_) => Ok(()),
+            Waiter::Batch(..) => Ok(()),
             _ => Err(not_confirming()),
         }
     }
@@ -154,12 +155,13 @@ impl Connection {
                 return Ok(Waiter::Nobody);
             }
         };
+        let seq = window.next();
         let waiter = match asked {
             Asked::Nothing => Waiter::Nobody,
             Asked::Confirm => Waiter::Confirm(self.waiters.insert()),
             Asked::Batch(batch, index) => {
-                self.batches.sent(batch, id, window.next(), index);
-                Waiter::Batch(batch)
+                self.batches.sent(batch, id);
+                Waiter::Batch(batch, u32::try_from(index).unwrap_or(u32::MAX))
             }
         };
         let fingerprint = publish.mandatory.then(|| {
@@ -175,6 +177,9 @@ impl Connection {
         if window.is_armed() {
             self.unarmed.push(id);
             self.turn = true;
+        }
+        if let Some(retained) = &mut window.retained {
+            retained.push(seq, Message::new(publish));
         }
         window.push(waiter, fingerprint);
         Ok(waiter)
@@ -230,6 +235,29 @@ impl Connection {
             // A header cannot be split over frames (0-9-1 §4.2.6.1).
             out.truncate(start);
             return Err(EncodeError::TooLong { size: header, limit: frame_max });
+        }
+        Ok(())
+    }
+
+    /// The same, with the whole of a large body.
+    pub(super) fn put_at_once(&mut self, number: u16, publish: &Publish<'_>) -> Result<(), EncodeError> {
+        let (body, chunk) = (publish.body.as_slice(), self.largest_frame() - FRAME_OVERHEAD);
+        let head = StreamedPublish {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            mandatory: publish.mandatory,
+            properties: publish.properties,
+            body_size: body.len() as u64,
+        };
+        self.put_head(number, &head)?;
+        match &publish.body {
+            PublishBody::Shared(body) if body.len() >= LINK => {
+                let mut body = body.clone();
+                while body.has_remaining() {
+                    link_body(&mut self.out, number, body.split_to(chunk.min(body.len())));
+                }
+            }
+            _ => body.chunks(chunk).for_each(|part| put_body(self.out.tail(), number, part)),
         }
         Ok(())
     }

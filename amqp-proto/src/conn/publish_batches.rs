@@ -1,7 +1,6 @@
 //! Batches: messages with one confirm for all.
 //!
-//! A batch leaves in one part, or in several where there was no room for all at once. The publishes of a part follow each
-//! other in sequence, so a part says by two numbers which sequence number is which message of the batch.
+//! Each of the publishes knows which message of its batch it is.
 
 use slab::Slab;
 
@@ -20,21 +19,14 @@ pub(super) struct Batches {
 
 #[derive(Debug, Default)]
 struct Batch {
-    parts: Vec<Part>,
+    /// What it was published on last.
+    channel: Option<ChannelId>,
     /// How many publishes have no outcome.
     open: usize,
     sent: usize,
     failures: Vec<BatchFailure>,
     watched: bool,
     abandoned: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    channel: ChannelId,
-    /// The sequence number of its first message, and which of the batch that is.
-    seq: u64,
-    index: usize,
 }
 
 impl Batches {
@@ -45,14 +37,9 @@ impl Batches {
 
     /// A message of the batch was queued.
     #[inline]
-    pub(super) fn sent(&mut self, id: BatchId, channel: ChannelId, seq: u64, index: usize) {
+    pub(super) fn sent(&mut self, id: BatchId, channel: ChannelId) {
         let Some(batch) = self.slots.get_mut(id.index()) else { return };
-        let goes_on = batch.parts.last().is_some_and(|part| {
-            part.channel == channel && seq.wrapping_sub(part.seq) == (index as u64).wrapping_sub(part.index as u64)
-        });
-        if !goes_on {
-            batch.parts.push(Part { channel, seq, index });
-        }
+        batch.channel = Some(channel);
         self.waiting += usize::from(batch.open == 0);
         batch.open += 1;
         batch.sent += 1;
@@ -60,10 +47,10 @@ impl Batches {
 
     /// A message of the batch has its outcome, or its error; `true` wants an event.
     #[inline]
-    pub(super) fn resolve(&mut self, id: BatchId, channel: ChannelId, seq: u64, error: Option<Error>) -> bool {
+    pub(super) fn resolve(&mut self, id: BatchId, index: u32, error: Option<Error>) -> bool {
         let Some(batch) = self.slots.get_mut(id.index()) else { return false };
         if let Some(error) = error {
-            batch.fail(channel, seq, error);
+            batch.fail(index, error);
         }
         batch.open -= 1;
         if batch.open > 0 {
@@ -78,16 +65,10 @@ impl Batches {
     }
 
     /// A message of the batch came back. `Some` if nobody waits for the batch any more.
-    pub(super) fn returned(
-        &mut self,
-        id: BatchId,
-        channel: ChannelId,
-        seq: u64,
-        message: Box<Returned>,
-    ) -> Option<Box<Returned>> {
+    pub(super) fn returned(&mut self, id: BatchId, index: u32, message: Box<Returned>) -> Option<Box<Returned>> {
         match self.slots.get_mut(id.index()) {
             Some(batch) if !batch.abandoned => {
-                batch.fail(channel, seq, Error::new(ErrorKind::NoRoute(message)));
+                batch.fail(index, Error::new(ErrorKind::NoRoute(message)));
                 None
             }
             _ => Some(message),
@@ -116,7 +97,7 @@ impl Batches {
     pub(super) fn abandon(&mut self, id: BatchId) -> Option<(ChannelId, Vec<BatchFailure>)> {
         let batch = self.slots.get_mut(id.index())?;
         let failures = std::mem::take(&mut batch.failures);
-        let channel = batch.parts.last().map(|part| part.channel);
+        let channel = batch.channel;
         if batch.open == 0 {
             self.slots.remove(id.index());
         } else {
@@ -129,15 +110,9 @@ impl Batches {
 
 impl Batch {
     #[cold]
-    fn fail(&mut self, channel: ChannelId, seq: u64, error: Error) {
-        if self.abandoned {
-            return;
-        }
-        let part = self.parts.iter().rev().find(|part| part.channel == channel && part.seq <= seq);
-        if let Some(part) = part
-            && let Ok(at) = usize::try_from(seq - part.seq)
-        {
-            self.failures.push(BatchFailure { index: part.index + at, error });
+    fn fail(&mut self, index: u32, error: Error) {
+        if !self.abandoned {
+            self.failures.push(BatchFailure { index: index as usize, error });
         }
     }
 }

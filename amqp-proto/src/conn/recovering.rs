@@ -20,6 +20,7 @@
 //! | `restart` | the next transport, the handshake on it, and the hooks |
 //! | `restoring` | declaring again what was declared |
 //! | `reopen` | channels with their settings and consumers |
+//! | `retained` | messages that are sent again |
 //! | `resubscribe` | consumers that the broker has ended |
 
 use std::time::{Duration, Instant};

@@ -75,7 +75,7 @@ fn f6_a_streamed_body_that_is_cut_off_by_a_loss_fails_and_comes_again_whole() {
 }
 
 #[test]
-fn pitfall_stale_acks_after_a_reconnect_ack_nothing() {
+fn p22_stale_acks_after_a_reconnect_ack_nothing() {
     let mut peer = open();
     let channel = peer.channel();
     let consumer = peer.consumer(channel, &consume("c"));
@@ -119,7 +119,7 @@ fn f43_unread_deliveries_are_void_unless_they_need_no_ack() {
 }
 
 #[test]
-fn pitfall_settings_are_kept() {
+fn p24_settings_are_kept() {
     let mut peer = open();
     let channel = peer.confirm_channel();
     let qos = |count, global| basic::Qos { prefetch_size: 0, prefetch_count: count, global };
@@ -173,7 +173,7 @@ fn f24_confirms_end_as_unknown_and_numbers_begin_anew() {
 }
 
 #[test]
-fn pitfall_a_channel_is_not_usable_before_its_consumers_are_back() {
+fn p25_a_channel_is_not_usable_before_its_consumers_are_back() {
     let mut peer = open();
     let channel = peer.channel();
     peer.consumer(channel, &consume("a"));

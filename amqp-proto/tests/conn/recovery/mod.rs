@@ -3,6 +3,7 @@
 mod attempts;
 mod channels;
 mod held;
+mod retained;
 mod topology;
 
 use amqp_proto::config::{Config, Recovery};

@@ -157,7 +157,7 @@ fn f44_a_queue_named_by_the_broker_gets_its_new_name_everywhere() {
 }
 
 #[test]
-fn pitfall_an_exclusive_queue_that_is_still_locked_is_declared_a_little_later() {
+fn p26_an_exclusive_queue_that_is_still_locked_is_declared_a_little_later() {
     let mut peer = open();
     let channel = peer.channel();
     ask(&mut peer, channel, queue::Declare { exclusive: true, ..queue("mine") });
