@@ -48,6 +48,7 @@ mod queues;
 mod recovery;
 mod reply;
 mod resources;
+mod restored;
 mod scope;
 mod settle;
 mod smoke;
@@ -93,6 +94,7 @@ pub(crate) fn cases() -> Vec<Case> {
         reply::cases(),
         scope::cases(),
         resources::cases(),
+        restored::cases(),
         settle::cases(),
         smoke::cases(),
         transactions::cases(),

@@ -1,59 +1,59 @@
 //! Connections that are lost and come back.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use conformance::node::Options;
-use conformance::proxy::{Fault, Proxy};
+use conformance::proxy::{Direction, Fault, Proxy};
 use conformance::{Context, cases, wait};
 
 use crate::facade::{
-    Config, ConnectOptions, Connection, Consume, ErrorKind, Exchange, Message, Queue, Recorded, Recovery, ReplyCode,
-    connect, on_connect, spawn,
+    Config, ConnectOptions, Connection, ConnectionEvent, Consume, Credentials, Error, ErrorKind, Exchange, Get,
+    Heartbeat, Message, Queue, Recovery, ReplyCode, connect, on_connect, spawn,
 };
-use crate::suite::support::{Result, SOON, await_queue, named};
+use crate::suite::support::{Result, SOON, assert_all_in_order, await_queue, named};
 
 cases! {
-    c3_all_ten_arrive_though_the_socket_is_killed_again_and_again,
+    c3_p20_all_ten_arrive_though_the_socket_is_killed_again_and_again,
     c2_hooks_run_in_order_on_connect_and_on_every_reconnect,
     c2_a_hook_that_fails_fails_the_connect,
     c14_close_in_the_back_off_stops_the_retries,
     c15_f43_a_connection_that_the_broker_closes_comes_back,
-    f24_calls_under_way_fail_and_the_channel_goes_on,
-    f43_a_broker_that_restarts_is_waited_for needs "a restart",
-    f43_stale_acks_are_local,
-    f43_the_prefetch_is_kept,
-    f43_f44_a_queue_named_by_the_broker_is_found_by_its_new_name,
-    f43_an_exclusive_queue_that_is_taken_is_tried_again,
-    f43_the_bindings_of_a_deleted_queue_do_not_come_back,
-    f43_other_arguments_than_before_are_left_as_they_are,
-    f44_the_filter_leaves_out_what_it_refuses,
+    f24_p21_calls_under_way_fail_and_the_channel_goes_on,
+    f43_p20_a_broker_that_restarts_is_waited_for needs "a restart",
     f43_refused_credentials_are_final_after_the_second_time,
     f43_a_virtual_host_that_is_gone_is_final,
+    f43_a_peer_that_falls_silent_is_a_loss,
+    f43_a_stream_that_ends_is_a_loss,
+    c14_p19_a_close_sets_off_no_recovery,
+    f17_f43_credentials_are_asked_for_at_each_login,
+    f44_the_loss_and_the_return_are_told,
+    f43_nothing_confirmed_is_lost_when_the_broker_is_killed within 120 needs "a restart",
 }
 
-fn recovery() -> Recovery {
+pub(crate) fn recovery() -> Recovery {
     Recovery::default().first_delay(Duration::from_millis(50)).max_delay(Duration::from_secs(1))
 }
 
 /// A way through a proxy to the shared node, and a connection that comes back.
-fn through(context: &Context, proxy: &Proxy) -> Config {
+pub(crate) fn through(context: &Context, proxy: &Proxy) -> Config {
     named(context, &proxy.uri()).recovery(recovery())
 }
 
 /// Cuts the connection, and waits until it has noticed.
 #[track_caller]
-fn lose(connection: &Connection, proxy: &Proxy) {
+pub(crate) fn lose(connection: &Connection, proxy: &Proxy) {
     let before = proxy.accepted();
     proxy.inflict(Fault::Reset);
     wait::until_true(SOON, "the loss is noticed", || !connection.is_connected() || proxy.accepted() > before).unwrap();
 }
 
 #[track_caller]
-fn await_connected(connection: &Connection) {
+pub(crate) fn await_connected(connection: &Connection) {
     wait::until_true(SOON, "the connection is back", || connection.is_connected()).unwrap();
 }
 
-async fn c3_all_ten_arrive_though_the_socket_is_killed_again_and_again(context: Context) -> Result {
+async fn c3_p20_all_ten_arrive_though_the_socket_is_killed_again_and_again(context: Context) -> Result {
     let proxy = context.proxy()?;
     let connection = connect(through(&context, &proxy)).await?;
     let channel = connection.channel().await?;
@@ -181,13 +181,13 @@ async fn c15_f43_a_connection_that_the_broker_closes_comes_back(context: Context
     Ok(())
 }
 
-async fn f24_calls_under_way_fail_and_the_channel_goes_on(context: Context) -> Result {
+async fn f24_p21_calls_under_way_fail_and_the_channel_goes_on(context: Context) -> Result {
     let proxy = context.proxy()?;
     let connection = connect(through(&context, &proxy)).await?;
     let channel = connection.channel().await?;
     let publisher = connection.publisher().await?;
     let queue = channel.queue_declare(Queue::server_named()).await?.name;
-    proxy.stall(conformance::proxy::Direction::ToBroker);
+    proxy.stall(Direction::ToBroker);
     let call = {
         let channel = channel.clone();
         spawn(async move { channel.queue_declare(Queue::server_named()).await })
@@ -208,7 +208,7 @@ async fn f24_calls_under_way_fail_and_the_channel_goes_on(context: Context) -> R
     Ok(())
 }
 
-async fn f43_a_broker_that_restarts_is_waited_for(context: Context) -> Result {
+async fn f43_p20_a_broker_that_restarts_is_waited_for(context: Context) -> Result {
     let node = context.private_node(Options::new())?;
     let connection = connect(named(&context, &node.uri()).recovery(recovery())).await?;
     let channel = connection.channel().await?;
@@ -239,169 +239,6 @@ async fn f43_a_broker_that_restarts_is_waited_for(context: Context) -> Result {
     Ok(())
 }
 
-async fn f43_stale_acks_are_local(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let queue = context.name("queue");
-    channel.queue_declare(&queue).await?;
-    for body in ["a", "b"] {
-        channel.publish("", &queue, body).await?;
-    }
-    let mut consumer = channel.consume(&queue).await?;
-    let stale = [consumer.next().await.expect("a")?, consumer.next().await.expect("b")?];
-    lose(&connection, &proxy);
-    await_connected(&connection);
-    for body in ["a", "b"] {
-        let again = consumer.next().await.expect("it comes again")?;
-        assert_eq!(again.body(), body);
-        assert!(again.redelivered());
-        std::mem::forget(again);
-    }
-    for delivery in stale {
-        delivery.ack()?;
-    }
-    assert_eq!(connection.stats().stale_settlements, 2);
-    // Behind whatever had been sent: nothing has been acked.
-    channel.queue_declare(Queue::server_named()).await?;
-    await_queue(context.node(), &queue, "both are unacked", |queue| queue.unacknowledged == 2);
-    drop(consumer);
-    channel.queue_delete(&queue).await?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f43_the_prefetch_is_kept(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let queue = context.name("queue");
-    channel.queue_declare(&queue).await?;
-    let _consumer = channel.consume(Consume::new(&queue).prefetch(2)).await?;
-    lose(&connection, &proxy);
-    for _ in 0..5 {
-        channel.publish("", &queue, "x").await?;
-    }
-    await_queue(context.node(), &queue, "two of five", |queue| queue.unacknowledged == 2 && queue.messages == 5);
-    channel.queue_delete(&queue).await?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f43_f44_a_queue_named_by_the_broker_is_found_by_its_new_name(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let exchange = context.name("exchange");
-    channel.exchange_declare(Exchange::topic(&exchange).durable(false)).await?;
-    let queue = channel.queue_declare(Queue::server_named()).await?.name;
-    channel.queue_bind(&queue, &exchange, "#").await?;
-    let mut consumer = channel.consume(&queue).await?;
-    for round in 0..3 {
-        let body = format!("round {round}");
-        connection.publisher().await?.publish(&exchange, "key", &*body).await?;
-        let delivery = consumer.next().await.expect("the consumer is back")?;
-        assert_eq!(delivery.body(), body.as_str());
-        delivery.ack()?;
-        lose(&connection, &proxy);
-    }
-    channel.exchange_delete(&exchange).await?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f43_an_exclusive_queue_that_is_taken_is_tried_again(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let name = context.name("mine");
-    let exclusive = || Queue::exclusive(&name);
-    channel.queue_declare(exclusive()).await?;
-    let mut consumer = channel.consume(&name).await?;
-    proxy.refuse(true);
-    lose(&connection, &proxy);
-    let other = connect(named(&context, &context.uri())).await?;
-    let taken = other.channel().await?;
-    wait::until_true(SOON, "the old one is gone", || context.node().queue(&name).is_ok_and(|queue| queue.is_none()))?;
-    taken.queue_declare(exclusive()).await?;
-    proxy.refuse(false);
-    wait::until_true(SOON, "it is back, and refused its queue", || {
-        context.node().connections_named(context.case()).is_ok_and(|connections| connections.len() == 2)
-    })?;
-    assert!(!connection.is_connected());
-    other.close().await?;
-    await_connected(&connection);
-    channel.publish("", &name, "x").await?;
-    consumer.next().await.expect("the consumer is back")?.ack()?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f43_the_bindings_of_a_deleted_queue_do_not_come_back(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let (kept, deleted) = (context.name("kept"), context.name("deleted"));
-    for queue in [&kept, &deleted] {
-        channel.queue_declare(Queue::new(queue).durable(false)).await?;
-        channel.queue_bind(queue, "amq.topic", context.case()).await?;
-    }
-    channel.queue_delete(&deleted).await?;
-    lose(&connection, &proxy);
-    await_connected(&connection);
-    connection.publisher().await?.publish("amq.topic", context.case(), "x").await?;
-    assert_eq!(channel.queue_declare(Queue::new(&kept).passive()).await?.message_count, 1);
-    assert!(context.node().queue(&deleted)?.is_none());
-    channel.queue_delete(&kept).await?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f43_other_arguments_than_before_are_left_as_they_are(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let connection = connect(through(&context, &proxy)).await?;
-    let channel = connection.channel().await?;
-    let (changed, fine) = (context.name("changed"), context.name("fine"));
-    channel.queue_declare(Queue::new(&changed).durable(false)).await?;
-    channel.queue_declare(Queue::new(&fine).durable(false)).await?;
-    proxy.refuse(true);
-    lose(&connection, &proxy);
-    let other = connect(named(&context, &context.uri())).await?;
-    let its = other.channel().await?;
-    its.queue_delete(&changed).await?;
-    its.queue_delete(&fine).await?;
-    its.queue_declare(Queue::new(&changed)).await?;
-    proxy.refuse(false);
-    await_connected(&connection);
-    its.queue_declare(Queue::new(&fine).passive()).await?;
-    its.queue_delete(&changed).await?;
-    channel.queue_delete(&fine).await?;
-    other.close().await?;
-    connection.close().await?;
-    Ok(())
-}
-
-async fn f44_the_filter_leaves_out_what_it_refuses(context: Context) -> Result {
-    let proxy = context.proxy()?;
-    let (kept, refused) = (context.name("kept"), context.name("refused"));
-    let options = {
-        let refused = refused.clone();
-        ConnectOptions::from(through(&context, &proxy))
-            .topology_filter(move |recorded| !matches!(recorded, Recorded::Queue(queue) if queue.name == refused))
-    };
-    let connection = connect(options).await?;
-    let channel = connection.channel().await?;
-    for queue in [&kept, &refused] {
-        channel.queue_declare(Queue::exclusive(queue)).await?;
-    }
-    lose(&connection, &proxy);
-    await_connected(&connection);
-    assert!(context.node().queue(&kept)?.is_some());
-    assert!(context.node().queue(&refused)?.is_none());
-    connection.close().await?;
-    Ok(())
-}
-
 async fn f43_refused_credentials_are_final_after_the_second_time(context: Context) -> Result {
     let node = context.private_node(Options::new())?;
     let proxy = Proxy::start(node.address())?;
@@ -425,5 +262,123 @@ async fn f43_a_virtual_host_that_is_gone_is_final(context: Context) -> Result {
     let error = connection.closed().await.unwrap_err();
     assert_eq!(error.reply_code(), Some(ReplyCode::NOT_ALLOWED), "{error}");
     assert!(!connection.is_open());
+    Ok(())
+}
+async fn f43_a_peer_that_falls_silent_is_a_loss(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let config = through(&context, &proxy).heartbeat(Heartbeat::Interval(Duration::from_secs(1)));
+    let connection = connect(config).await?;
+    let channel = connection.channel().await?;
+    Direction::BOTH.iter().for_each(|direction| proxy.stall(*direction));
+    wait::until_true(SOON, "the silence is noticed", || !connection.is_connected())?;
+    proxy.resume();
+    assert_eq!(channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.message_count, 0);
+    connection.close().await?;
+    Ok(())
+}
+
+async fn f43_a_stream_that_ends_is_a_loss(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let connection = connect(through(&context, &proxy)).await?;
+    let channel = connection.channel().await?;
+    proxy.half_close(Direction::ToClient);
+    wait::until_true(SOON, "another connection", || proxy.accepted() == 2)?;
+    assert_eq!(channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.message_count, 0);
+    connection.close().await?;
+    Ok(())
+}
+
+async fn c14_p19_a_close_sets_off_no_recovery(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let connection = connect(through(&context, &proxy)).await?;
+    let (channel, mut events) = (connection.channel().await?, connection.events());
+    connection.close().await?;
+    let last = events.next().await;
+    assert!(matches!(last, Some(ConnectionEvent::Closed { cause: None })), "{last:?}");
+    assert!(events.next().await.is_none());
+    assert!(!connection.is_open() && !connection.is_connected());
+    assert!(channel.queue_declare("any").await.is_err());
+    assert_eq!(proxy.accepted(), 1);
+    Ok(())
+}
+
+async fn f17_f43_credentials_are_asked_for_at_each_login(context: Context) -> Result {
+    let node = context.private_node(Options::new())?;
+    node.add_user("renewed", "one")?;
+    let proxy = Proxy::start(node.address())?;
+    let password = Arc::new(Mutex::new("one"));
+    let options = ConnectOptions::new(through(&context, &proxy)).credentials_from({
+        let password = Arc::clone(&password);
+        move || Ok::<_, Error>(Credentials::new("renewed", *password.lock().expect("not poisoned")))
+    });
+    let connection = connect(options).await?;
+    node.change_password("renewed", "two")?;
+    *password.lock().expect("not poisoned") = "two";
+    lose(&connection, &proxy);
+    await_connected(&connection);
+    assert_eq!(proxy.accepted(), 2);
+    connection.close().await?;
+    Ok(())
+}
+
+async fn f44_the_loss_and_the_return_are_told(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let connection = connect(through(&context, &proxy)).await?;
+    let channel = connection.channel().await?;
+    let queue = channel.queue_declare(Queue::server_named()).await?.name;
+    let mut events = connection.events();
+    proxy.refuse(true);
+    lose(&connection, &proxy);
+    let told = events.next().await;
+    assert!(matches!(&told, Some(ConnectionEvent::Disconnected { cause }) if cause.is_retryable()), "{told:?}");
+    for attempt in 1..=2 {
+        let told = events.next().await;
+        assert!(matches!(told, Some(ConnectionEvent::Reconnecting { attempt: it }) if it == attempt), "{told:?}");
+        let told = events.next().await;
+        assert!(matches!(told, Some(ConnectionEvent::ReconnectFailed { .. })), "{told:?}");
+    }
+    proxy.refuse(false);
+    let renamed = loop {
+        match events.next().await.expect("it is not closed") {
+            ConnectionEvent::Reconnecting { .. } | ConnectionEvent::ReconnectFailed { .. } => {}
+            ConnectionEvent::QueueRenamed { old, new } if old == queue => break new,
+            told => panic!("{told:?}"),
+        }
+    };
+    assert!(matches!(events.next().await, Some(ConnectionEvent::Recovered)));
+    assert_eq!(channel.queue_declare(Queue::new(&renamed).passive()).await?.name, renamed);
+    connection.close().await?;
+    Ok(())
+}
+
+async fn f43_nothing_confirmed_is_lost_when_the_broker_is_killed(context: Context) -> Result {
+    const COUNT: u32 = 300;
+    let node = context.private_node(Options::new())?;
+    let connection = connect(named(&context, &node.uri()).recovery(recovery())).await?;
+    let channel = connection.channel().await?;
+    let queue = context.name("queue");
+    channel.queue_declare(&queue).await?;
+    let publisher = connection.publisher().await?.at_least_once(1 << 20);
+    let publishing = spawn({
+        let (publisher, queue) = (publisher.clone(), queue.clone());
+        async move {
+            for number in 0..COUNT {
+                publisher.publish("", &queue, number.to_string()).await?;
+            }
+            Ok::<_, Error>(())
+        }
+    });
+    wait::until_true(SOON, "some are there", || {
+        node.queue(&queue).is_ok_and(|queue| queue.is_some_and(|queue| queue.messages > 20))
+    })?;
+    node.rabbitmq()?.kill();
+    node.rabbitmq()?.start_again()?;
+    publishing.await?;
+    let mut numbers = Vec::new();
+    while let Some(message) = channel.get(Get::new(&queue).no_ack()).await? {
+        numbers.push(String::from_utf8(message.body().to_vec())?.parse()?);
+    }
+    assert_all_in_order(&numbers, COUNT);
+    connection.close().await?;
     Ok(())
 }

@@ -88,3 +88,14 @@ pub(crate) fn assert_connection_closed(error: &Error, code: u16) {
     assert_eq!(error.reply_code(), Some(reason.code));
     assert!(!reason.text.is_empty(), "the broker gave a reason");
 }
+
+/// Every number below `count` is there, and for the first time each comes in order: some may come again.
+#[track_caller]
+pub(crate) fn assert_all_in_order(numbers: &[u32], count: u32) {
+    let mut expected = 0;
+    for number in numbers {
+        assert!(*number <= expected, "{expected} is missing before {number}");
+        expected += u32::from(*number == expected);
+    }
+    assert_eq!(expected, count, "the last ones are missing");
+}
