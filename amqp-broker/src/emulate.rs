@@ -104,6 +104,16 @@ impl Emulate {
         self >= Self::V4_0
     }
 
+    /// Whether quorum queues, and no others, look after acks that do not come.
+    pub(crate) fn queues_time_acks(self) -> bool {
+        self >= Self::V4_3
+    }
+
+    /// Whether a queue may say how long an ack may take.
+    pub(crate) fn knows_consumer_timeout(self) -> bool {
+        self >= Self::V4_0
+    }
+
     /// Whether `basic.nack` and `basic.reject` work on streams.
     pub(crate) fn streams_take_nacks(self) -> bool {
         self >= Self::V4_0

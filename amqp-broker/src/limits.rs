@@ -1,5 +1,7 @@
 //! The limits that a broker offers and enforces.
 
+use std::time::Duration;
+
 use crate::Emulate;
 
 /// What the broker offers in `connection.tune`, and the largest message it takes.
@@ -14,12 +16,15 @@ pub struct Limits {
     pub heartbeat: u16,
     /// The largest message, in bytes of its body.
     pub max_message_size: usize,
+    /// How long a delivery may be unsettled before its channel is closed, or, since 4.3 and for quorum queues only, its consumer
+    /// is cancelled.
+    pub consumer_timeout: Duration,
     pub(crate) max_message_size_is_configured: bool,
 }
 
 impl Limits {
-    /// RabbitMQ's defaults: 2047 channels, frames of 131,072 bytes, a heartbeat of 60 seconds, and messages of 16 MiB (3.10:
-    /// 128 MiB).
+    /// RabbitMQ's defaults: 2047 channels, frames of 131,072 bytes, a heartbeat of 60 seconds, messages of 16 MiB (3.10:
+    /// 128 MiB), and half an hour for an ack.
     #[must_use]
     pub fn of(version: Emulate) -> Self {
         Self {
@@ -27,6 +32,7 @@ impl Limits {
             frame_max: 131_072,
             heartbeat: 60,
             max_message_size: version.max_message_size(),
+            consumer_timeout: Duration::from_secs(30 * 60),
             max_message_size_is_configured: false,
         }
     }
@@ -36,6 +42,13 @@ impl Limits {
     pub fn with_max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self.max_message_size_is_configured = true;
+        self
+    }
+
+    /// With another time for acks.
+    #[must_use]
+    pub fn with_consumer_timeout(mut self, timeout: Duration) -> Self {
+        self.consumer_timeout = timeout;
         self
     }
 

@@ -349,10 +349,7 @@ async fn f22_a_consumer_comes_and_goes_without_the_brokers_answer(context: Conte
 }
 
 async fn p37_the_brokers_ack_time_out_is_told_with_its_reason(context: Context) -> Result {
-    // It looks every minute otherwise.
-    const TICKS: &str = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS";
-    let options = Options::new().config("consumer_timeout = 1000").env(TICKS, "-rabbit channel_tick_interval 500");
-    let node = context.private_node(options)?;
+    let node = context.private_node(Options::new().consumer_timeout(1000))?;
     let connection = connect(named(&context, &node.uri())).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::quorum(context.name("queue"))).await?.name;

@@ -12,7 +12,7 @@ use super::name::Name;
 use super::queue::{ConsumerId, Entry, Kind, QueueId};
 use super::route::short;
 use super::session::{Channel, Session, Unacked};
-use super::{Core, SessionId};
+use super::{Core, Micros, SessionId};
 use crate::Emulate;
 
 /// A late event.
@@ -61,16 +61,17 @@ impl Core {
 
     /// Writes what is late.
     pub(super) fn flush(&mut self) {
-        let version = self.version;
+        let (version, now) = (self.version, self.now);
         for (id, number) in std::mem::take(&mut self.dirty) {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             let Some(channel) = session.channels.get_mut(&number) else { continue };
             channel.dirty = false;
             let late = std::mem::take(&mut channel.late);
             for event in late {
-                write(version, session, number, event);
+                write(version, now, session, number, event);
             }
             write_confirms(session, number);
+            self.watch_acks(id, number);
             self.wake(id);
         }
     }
@@ -85,7 +86,7 @@ impl Core {
                 session.late_bytes = session.late_bytes.saturating_sub(entry.message.size());
                 if !no_ack {
                     let entry = offset.is_none().then_some(entry);
-                    unacked.push(Unacked { delivery_tag: 0, queue, consumer: Some(consumer), entry });
+                    unacked.push(Unacked { delivery_tag: 0, queue, consumer: Some(consumer), entry, since: self.now });
                 }
             }
         }
@@ -99,7 +100,7 @@ fn mark(channel: &mut Channel, dirty: &mut Vec<(SessionId, u16)>, id: SessionId,
     }
 }
 
-fn write(version: Emulate, session: &mut Session, number: u16, event: Late) {
+fn write(version: Emulate, now: Micros, session: &mut Session, number: u16, event: Late) {
     match event {
         Late::ConsumeOk(tag) => session.put(number, &basic::ConsumeOk { consumer_tag: short(tag.as_bytes()) }),
         Late::CancelOk(tag) => session.put(number, &basic::CancelOk { consumer_tag: short(tag.as_bytes()) }),
@@ -122,7 +123,7 @@ fn write(version: Emulate, session: &mut Session, number: u16, event: Late) {
             );
             session.put_content(number, message.header(), message.body());
         }
-        Late::Deliver(delivery) => write_delivery(version, session, number, *delivery),
+        Late::Deliver(delivery) => write_delivery(version, now, session, number, *delivery),
     }
 }
 
@@ -132,7 +133,7 @@ fn next_tag(session: &mut Session, number: u16) -> Option<u64> {
     Some(channel.last_delivery_tag)
 }
 
-fn write_delivery(version: Emulate, session: &mut Session, number: u16, delivery: Delivery) {
+fn write_delivery(version: Emulate, now: Micros, session: &mut Session, number: u16, delivery: Delivery) {
     let Delivery { tag, queue, kind, consumer, no_ack, entry, offset } = delivery;
     let Some(delivery_tag) = next_tag(session, number) else { return };
     session.late_bytes = session.late_bytes.saturating_sub(entry.message.size());
@@ -150,7 +151,7 @@ fn write_delivery(version: Emulate, session: &mut Session, number: u16, delivery
     put_message(version, session, number, kind, &entry, offset);
     if !no_ack && let Some(channel) = session.channels.get_mut(&number) {
         let entry = offset.is_none().then_some(entry);
-        channel.unacked.push_back(Unacked { delivery_tag, queue, consumer: Some(consumer), entry });
+        channel.unacked.push_back(Unacked { delivery_tag, queue, consumer: Some(consumer), entry, since: now });
     }
 }
 

@@ -9,6 +9,7 @@
 //! Nothing here panics on any input, reads a clock, or walks a hash map.
 
 pub(crate) mod access;
+mod ack_timeout;
 pub(crate) mod alarm;
 mod death;
 mod deliver;
@@ -188,6 +189,7 @@ impl Core {
                 Timer::Session(id) => self.session_timeout(id),
                 Timer::Queue(id) => self.queue_timeout(id),
                 Timer::Answer(id) => self.wake(id),
+                Timer::Ack(session, channel) => self.look_for_overdue_acks(session, channel),
                 Timer::Confirm(session, channel, sequence) => self.confirm_late(session, channel, sequence),
             }
         }

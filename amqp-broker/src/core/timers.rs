@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Session(SessionId),
     /// A message or a queue expires.
     Queue(QueueId),
+    /// An ack is overdue on this channel, if it has not come.
+    Ack(SessionId, u16),
     /// A session may write again, after a fault.
     Answer(SessionId),
     /// A confirm that a fault holds back: session, channel, sequence number.

@@ -5,6 +5,9 @@ use std::net::Ipv4Addr;
 use super::Install;
 use super::place::token;
 
+/// How often a node looks for acks that are overdue.
+const TICKS: (&str, &str) = ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-rabbit channel_tick_interval 500");
+
 /// How a node is to be started. `Options::default()` is a plain broker with the user `guest` and no plugins.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -62,9 +65,16 @@ impl Options {
         self.config.iter().map(String::as_str)
     }
 
+    /// How long an ack may take. A node looks for those that are overdue twice a second then, and not each minute.
+    #[must_use]
+    pub fn consumer_timeout(self, millis: u32) -> Self {
+        let (variable, ticks) = TICKS;
+        self.config(format!("consumer_timeout = {millis}")).env(variable, ticks)
+    }
+
     /// Whether there is more than lines for `rabbitmq.conf`.
     pub(crate) fn needs_rabbitmq(&self) -> bool {
-        !self.plugins.is_empty() || !self.env.is_empty()
+        !self.plugins.is_empty() || self.env.iter().any(|(name, value)| (&name[..], &value[..]) != TICKS)
     }
 
     /// Enables a plugin, such as `rabbitmq_management`. Its listeners are for a `config` line to keep on loopback.

@@ -47,6 +47,9 @@ impl Subject {
             let (key, value) = line.split_once('=').map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
             match (key, value.parse(), mechanism(value)) {
                 ("max_message_size", Ok(bytes), _) => limits = limits.with_max_message_size(bytes),
+                ("consumer_timeout", Ok(millis), _) => {
+                    limits = limits.with_consumer_timeout(Duration::from_millis(millis as u64));
+                }
                 (key, _, Some(mechanism)) if key.starts_with("auth_mechanisms.") => mechanisms.push(mechanism),
                 _ => return Err(Failure::new(format!("amqp-broker has no setting {line:?}"))),
             }

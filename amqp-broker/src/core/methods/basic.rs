@@ -110,8 +110,15 @@ impl Core {
         if !get.no_ack
             && let Some(channel) = session.channels.get_mut(&number)
         {
-            channel.unacked.push_back(Unacked { delivery_tag, queue: queue_id, consumer: None, entry: Some(entry) });
+            channel.unacked.push_back(Unacked {
+                delivery_tag,
+                queue: queue_id,
+                consumer: None,
+                entry: Some(entry),
+                since: now,
+            });
         }
+        self.watch_acks(id, number);
         self.wake(id);
         Ok(())
     }

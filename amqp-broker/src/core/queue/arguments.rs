@@ -25,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) max_priority: u8,
     pub(crate) single_active_consumer: bool,
     pub(crate) delivery_limit: Option<u32>,
+    /// Milliseconds.
+    pub(crate) consumer_timeout: Option<u64>,
 }
 
 /// What happens when a queue is full.
@@ -64,6 +66,7 @@ impl Policy {
             max_priority: number("x-max-priority").and_then(|number| u8::try_from(number).ok()).unwrap_or_default(),
             single_active_consumer: arguments.get("x-single-active-consumer") == Some(ValueRef::Bool(true)),
             delivery_limit,
+            consumer_timeout: number("x-consumer-timeout").filter(|_| version.knows_consumer_timeout()),
         }
     }
 }

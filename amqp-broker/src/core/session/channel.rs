@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::core::Micros;
 use crate::core::late::Late;
 use crate::core::message::{Incoming, Message};
 use crate::core::name::Name;
@@ -30,6 +31,8 @@ pub(in crate::core) struct Channel {
     pub(in crate::core) last_delivery_tag: u64,
     /// By delivery tag.
     pub(in crate::core) unacked: VecDeque<Unacked>,
+    /// When it is looked at for acks that are overdue.
+    pub(in crate::core) acks_due: Option<Micros>,
     pub(in crate::core) consumers: BTreeMap<Name, (QueueId, ConsumerId)>,
     pub(in crate::core) reply_consumer: Option<ReplyConsumer>,
     /// The number of the last publish, once confirms were asked for.
@@ -55,6 +58,7 @@ pub(in crate::core) struct Unacked {
     pub(in crate::core) consumer: Option<ConsumerId>,
     /// `None` for what a stream delivered: it stays there.
     pub(in crate::core) entry: Option<Entry>,
+    pub(in crate::core) since: Micros,
 }
 
 /// What waits for a commit.

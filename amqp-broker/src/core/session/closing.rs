@@ -7,6 +7,7 @@ use super::{CLOSE_PATIENCE, Core, Phase, SessionId};
 use crate::core::Micros;
 use crate::core::refusal::{Refusal, is_soft};
 use crate::core::settle::Settle;
+use crate::core::timers::Timer;
 
 impl Core {
     /// Sends a method.
@@ -116,6 +117,7 @@ impl Core {
     }
 
     pub(in crate::core) fn forget_channel(&mut self, id: SessionId, number: u16) {
+        self.timers.arm(Timer::Ack(id, number), None);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.channels.remove(&number);
         }
