@@ -27,8 +27,8 @@ impl Emulate {
     /// The protocol header that it answers to one that is not AMQP 0-9.
     pub(crate) const fn answer_to_strangers(self) -> [u8; 8] {
         match self {
-            Self::V4_3 => *b"AMQP\x03\x01\x00\x00",
-            _ => *b"AMQP\x00\x00\x09\x01",
+            Self::V3_10 => *b"AMQP\x00\x00\x09\x01",
+            _ => *b"AMQP\x03\x01\x00\x00",
         }
     }
 

@@ -155,6 +155,7 @@ pub(crate) struct Incoming {
     message: Message,
     content: Vec<u8>,
     missing: u64,
+    has_overflowed: bool,
     pub(crate) user_id: Option<Name>,
     /// Whether it wants its `reply_to` to be the channel's own reply queue.
     pub(crate) wants_direct_reply: bool,
@@ -177,8 +178,10 @@ impl Incoming {
     pub(crate) fn start(version: Emulate, exchange: Name, routing_key: &[u8], header: &[u8], body_size: u64) -> Self {
         let raw = header.get(HEADER_FIXED..).unwrap_or_default();
         let mut wrong = Wrong::default();
+        // Flags that say that more flags follow are too much for RabbitMQ.
+        let goes_on = raw.get(1).is_some_and(|flags| flags & 1 != 0);
         let properties = match RawProperties::new(raw).decode() {
-            Ok(properties) if !properties.headers.is_some_and(super::erlang::has_odd_numbers) => properties,
+            Ok(properties) if !goes_on && !properties.headers.is_some_and(super::erlang::has_odd_numbers) => properties,
             // RabbitMQ ignores flags that it does not know.
             Err(_) if raw == [0, 2] => PropertiesRef::default(),
             _ => {
@@ -222,15 +225,24 @@ impl Incoming {
         };
         let user_id = properties.user_id.map(|user| Name::from(user.as_bytes()));
         let wants_direct_reply = properties.reply_to.is_some_and(|queue| queue == super::reply::REPLY_TO);
-        Self { message, content, missing: body_size, user_id, wants_direct_reply, wrong }
+        Self { message, content, missing: body_size, has_overflowed: false, user_id, wants_direct_reply, wrong }
     }
 
     /// Appends a piece of the body; `false` if it is more than was announced.
     pub(crate) fn append(&mut self, piece: &[u8]) -> bool {
+        if self.has_overflowed {
+            return true;
+        }
         let Some(missing) = self.missing.checked_sub(piece.len() as u64) else { return false };
         self.missing = missing;
         self.content.extend_from_slice(piece);
         true
+    }
+
+    /// More than was announced has come: it is never complete.
+    pub(crate) fn overflow(&mut self) {
+        self.missing = u64::MAX;
+        self.has_overflowed = true;
     }
 
     pub(crate) fn is_complete(&self) -> bool {

@@ -4,10 +4,13 @@
 //! done all that follows from it, so that what is seen does not hang on who is faster ([`settle_down`]). What was seen is kept as
 //! text ([`words`]): replies, deliveries, returns, confirms, counts, and how channels and connections were closed.
 //!
+//! Malformed input, which no client sends, has a list of its own ([`malformed`]).
+//!
 //! `AMQP_DIFFERENTIAL_PROGRAMS` says how many programs (36), `AMQP_DIFFERENTIAL_SEED` which is the first (0): the seed of a
 //! program that failed, with one program, runs it again. One that fails is made as short as it can be.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod malformed;
 mod operations;
 mod player;
 mod program;
@@ -64,12 +67,7 @@ impl Pair {
 
 #[test]
 fn random_programs_have_the_same_results_on_amqp_broker_and_on_rabbitmq() {
-    let node = Node::start(Options::new()).unwrap();
-    let version = node.version().unwrap();
-    let emulate = [Emulate::V3_10, Emulate::V4_0, Emulate::V4_3];
-    let emulate = emulate.into_iter().find(|emulate| same_minor(emulate.version(), &version));
-    let broker = Broker::builder().emulate(emulate.unwrap_or_else(|| panic!("no broker is like {version}"))).start();
-    let broker = broker.unwrap();
+    let (version, node, broker) = brokers();
     let pair = Pair { rabbitmq: node.uri(), ours: broker.uri(), runs: AtomicU64::new(0) };
 
     let number = |variable: &str, default: u64| {
@@ -95,6 +93,16 @@ fn random_programs_have_the_same_results_on_amqp_broker_and_on_rabbitmq() {
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "RabbitMQ {version}:\n{}", failures.join("\n"));
+}
+
+/// A RabbitMQ, which version it is, and ours as that.
+pub(crate) fn brokers() -> (String, Node, Broker) {
+    let node = Node::start(Options::new()).unwrap();
+    let version = node.version().unwrap();
+    let emulate = [Emulate::V3_10, Emulate::V4_0, Emulate::V4_3];
+    let emulate = emulate.into_iter().find(|emulate| same_minor(emulate.version(), &version));
+    let emulate = emulate.unwrap_or_else(|| panic!("no broker is like {version}"));
+    (version, node, Broker::builder().emulate(emulate).start().unwrap())
 }
 
 fn same_minor(one: &str, other: &str) -> bool {

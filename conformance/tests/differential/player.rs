@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amqp_blocking::{Channel, Connection, Consumer, Delivery, Error, Get, Returns, connect};
+use amqp_blocking::{Channel, Config, Connection, Consumer, Delivery, Error, Get, Returns, connect};
 
 use crate::program::{CHANNELS_PER_CONNECTION, CONNECTIONS, Exchange, Key, Op, Queue, Slot};
 use crate::words::{self, Names};
@@ -63,7 +63,7 @@ pub(crate) struct Consuming {
 
 impl<'a> Player<'a> {
     fn new(uri: &'a str, prefix: &'a str, patience: usize) -> Self {
-        let outside = connect(uri).expect("the broker is there");
+        let outside = open(uri);
         let outsider = outside.channel().expect("a channel");
         Self {
             uri,
@@ -187,9 +187,15 @@ impl<'a> Player<'a> {
     }
 }
 
+/// A connection that does not come back when it is lost: that is seen, too.
+fn open(uri: &str) -> Connection {
+    let config = Config::from_uri(uri).expect("the broker's URI is good");
+    connect(config.no_recovery()).expect("the broker is there")
+}
+
 impl Side {
     fn new(uri: &str) -> Self {
-        let connection = connect(uri).expect("the broker is there");
+        let connection = open(uri);
         let insider = connection.channel().expect("a channel");
         Self { connection, insider, channels: [const { None }; CHANNELS_PER_CONNECTION] }
     }

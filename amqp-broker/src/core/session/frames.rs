@@ -120,11 +120,12 @@ impl Core {
             Assembly::Header(_) => return Err(not_a_header()),
             Assembly::Body(_, incoming) => {
                 if !incoming.append(payload) {
-                    return Err(match checks {
-                        true => Refusal::frame_error("content body frame exceeds remaining content size")
-                            .blaming(Some(PUBLISH)),
-                        false => not_a_body(),
-                    });
+                    if checks {
+                        let text = "content body frame exceeds remaining content size";
+                        return Err(Refusal::frame_error(text).blaming(Some(PUBLISH)));
+                    }
+                    // Older ones wait for its end.
+                    incoming.overflow();
                 }
                 if !incoming.is_complete() {
                     return Ok(());

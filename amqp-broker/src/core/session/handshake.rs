@@ -3,6 +3,7 @@
 use amqp_proto::method::{Method, basic, connection, exchange, queue};
 use amqp_proto::wire::{Deframer, FieldTable, FieldValue, LongStr, ShortStr, TableRef};
 
+use super::fields::{Fields, fields};
 use super::{Core, Phase, SessionId};
 use crate::core::erlang::{Binary, has_odd_numbers};
 use crate::core::name::Name;
@@ -191,23 +192,26 @@ impl Core {
     /// # Errors
     /// As RabbitMQ fails: with a frame error, or by crashing.
     pub(super) fn decode<'a>(&self, payload: &'a [u8]) -> Outcome<Method<'a>> {
+        use amqp_proto::wire::DecodeErrorKind as Kind;
+
         let decoded = Method::decode(payload);
-        if let Ok(method) = &decoded
-            && table_of(method).is_some_and(has_odd_numbers)
-        {
-            return Err(Refusal::Hangup);
-        }
-        decoded.map_err(|error| {
-            use amqp_proto::wire::DecodeErrorKind as Kind;
-            match error.kind {
-                Kind::UnknownClass(_) | Kind::UnknownMethod(..) | Kind::UnknownTag(_) => Refusal::Hangup,
+        match (&decoded, fields(payload)) {
+            (_, Fields::NotUtf8) => Err(Refusal::frame_error("Malformed UTF-8 in shortstr").blaming(None)),
+            (Ok(method), _) if table_of(method).is_some_and(has_odd_numbers) => Err(Refusal::Hangup),
+            (Ok(_), _) => decoded.map_err(|_| Refusal::Hangup),
+            (Err(error), Fields::Whole) if !matches!(error.kind, Kind::TooDeep | Kind::KeyNotUtf8) => {
+                // Something in a table.
+                Err(Refusal::Hangup)
+            }
+            (Err(error), _) => match error.kind {
+                Kind::UnknownClass(_) | Kind::UnknownMethod(..) => Err(Refusal::Hangup),
                 _ => {
                     let fields = payload.get(4..).unwrap_or_default();
-                    Refusal::frame_error(format_args!("cannot decode {}", Binary(fields)))
-                        .blaming(Some((error.class_id, error.method_id)))
+                    Err(Refusal::frame_error(format_args!("cannot decode {}", Binary(fields)))
+                        .blaming(Some((error.class_id, error.method_id))))
                 }
-            }
-        })
+            },
+        }
     }
 }
 

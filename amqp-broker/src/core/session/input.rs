@@ -122,7 +122,9 @@ impl Core {
                 Refusal::frame_error(format_args!("{}: {{frame_too_large,{size},{limit}}}", Snippet(kind, b"")))
             }
             FrameError::BadEnd { octet } => {
-                Refusal::frame_error(format_args!("{}: {{invalid_frame_end_marker,{octet}}}", Snippet(kind, payload)))
+                let start = format!("{}: {{invalid_frame_end_marker,", Snippet(kind, payload));
+                let reason = Wrapped(&start, format!("{octet}}}"));
+                Refusal::frame_error(reason)
             }
             _ => Refusal::frame_error(format_args!("{}: unknown_frame", Snippet(kind, payload))),
         };
@@ -136,6 +138,20 @@ impl Core {
             session.fall_silent(now);
         }
         self.arm_session(id);
+    }
+}
+
+/// A tuple of two as Erlang prints it behind other text: on a second line where it goes beyond 80 columns.
+struct Wrapped<'a>(&'a str, String);
+
+impl std::fmt::Display for Wrapped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(start, rest) = self;
+        if start.len() + rest.len() <= 80 {
+            return write!(f, "{start}{rest}");
+        }
+        let indent = start.rfind('{').map_or(0, |at| at + 1);
+        write!(f, "{start}\n{:indent$}{rest}", "")
     }
 }
 

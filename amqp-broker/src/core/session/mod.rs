@@ -12,6 +12,7 @@
 
 mod channel;
 mod closing;
+mod fields;
 mod frames;
 mod handshake;
 mod input;
