@@ -7,7 +7,7 @@ use amqp_proto::method::{Method, channel, connection, methods, put_any, queue};
 use amqp_proto::wire::{FrameKind, LongStr, ShortStr, put_frame};
 use bytes::BytesMut;
 
-use crate::{Alarm, Core, Emulate, Limits, SessionId};
+use crate::{Alarm, Core, Emulate, Limits, On, Reaction, Rule, SessionId};
 
 /// Plays the input against a broker, starting at `now`.
 ///
@@ -17,7 +17,8 @@ use crate::{Alarm, Core, Emulate, Limits, SessionId};
 pub fn broker(now: Instant, data: &[u8]) {
     let mut input = Input(data);
     let version = [Emulate::V3_10, Emulate::V4_0, Emulate::V4_3][usize::from(input.byte() % 3)];
-    let mut core = Core::new(version, Limits::of(version), now, Duration::ZERO, 1);
+    let limits = Limits::of(version).with_consumer_timeout(Duration::from_secs(1));
+    let mut core = Core::new(version, limits, now, Duration::ZERO, 1);
     let mut now = now;
     let mut clients = vec![open(&mut core, now), open(&mut core, now), core.connect(now, 1)];
     let mut unread: Vec<BytesMut> = vec![BytesMut::new(); clients.len()];
@@ -56,6 +57,7 @@ pub fn broker(now: Instant, data: &[u8]) {
                 clients[at] = open(&mut core, now);
                 unread[at].clear();
             }
+            240..244 => core.add_rule(Rule::new(On::Anything, reaction(input.byte())).after(1).times(1)),
             _ => put(&mut out, number, channel::Open {}),
         }
         unread[at].extend_from_slice(&out);
@@ -65,7 +67,8 @@ pub fn broker(now: Instant, data: &[u8]) {
         }
         while core.poll_woken().is_some() {}
     }
-    // A newcomer is served, unless there is an alarm, which is none of its business either.
+    // A newcomer, whom no rule is about, is served, unless there is an alarm, which is none of its business either.
+    core.clear_rules();
     let newcomer = open(&mut core, now);
     let mut out = Vec::new();
     put(&mut out, 1, channel::Open {});
@@ -75,6 +78,24 @@ pub fn broker(now: Instant, data: &[u8]) {
     let mut heard = Vec::new();
     core.take_outbound(now, newcomer, &mut heard);
     assert!(heard.windows(8).any(|bytes| bytes == b"newcomer"), "a newcomer is not served: {heard:?}");
+}
+
+fn reaction(byte: u8) -> Reaction {
+    let time = Duration::from_millis(u64::from(byte));
+    match byte % 12 {
+        0 => Reaction::NoConfirm,
+        1 => Reaction::ConfirmAfter(time),
+        2 => Reaction::ConfirmWithin(time),
+        3 => Reaction::Nack,
+        4 => Reaction::Reject,
+        5 => Reaction::Ignore,
+        6 => Reaction::Delay(time),
+        7 => Reaction::CancelConsumers("q".to_owned()),
+        8 => Reaction::CloseChannel(406, "PRECONDITION_FAILED - by chance".to_owned()),
+        9 => Reaction::CloseConnection(541, "INTERNAL_ERROR - by chance".to_owned()),
+        10 => Reaction::Cut,
+        _ => Reaction::Stall,
+    }
 }
 
 /// A client with an open connection.
