@@ -11,6 +11,7 @@ use amqp_proto::wire::FieldTable;
 use crate::body_writer::BodyWriter;
 use crate::call::{Call, Keep, done};
 use crate::channel::Channel;
+use crate::driver::Runtime;
 use crate::events::Events;
 use crate::link::Link;
 use crate::message::Message;
@@ -74,6 +75,10 @@ impl Connection {
     /// A handle for a hook.
     pub(crate) fn in_hook(link: Link, tuning: Tuning) -> Self {
         Self { link, tuning, opens: conn::Connection::open_channel_for_hook }
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.link.shared().runtime
     }
 
     /// Opens a channel.

@@ -268,6 +268,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// An expiration after this time, unless it has one.
+    pub(crate) fn default_ttl(self, time: Duration) -> Self {
+        if self.properties.view().expiration.is_none() { self.ttl(time) } else { self }
+    }
+
     /// How long the body is, in bytes.
     #[inline]
     pub(crate) fn body_len(&self) -> usize {

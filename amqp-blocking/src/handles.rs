@@ -2,9 +2,6 @@
 //! `methods.rs`; below it stands what is more than a forwarder.
 
 use std::fmt;
-#[cfg(feature = "json")]
-use std::future::ready;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +12,12 @@ use amqp_api::{
 };
 
 #[cfg(feature = "json")]
-use amqp_api::{Task, Work};
+use amqp_api::Task;
 use bytes::{Buf, Bytes};
 #[cfg(feature = "json")]
 use serde::Serialize;
 
+use crate::above::Pooled;
 use crate::park::block_on;
 
 /// Makes a handle of one of amqp-api's.
@@ -45,7 +43,7 @@ macro_rules! handles {
     )*) => {$(
         $(#[$about])*
         pub struct $handle {
-            inner: amqp_api::$handle,
+            pub(crate) inner: amqp_api::$handle,
         }
 
         impl Wrap<amqp_api::$handle> for $handle {
@@ -186,70 +184,6 @@ impl Channel {
             async move { handler(delivery) }
         }));
         Wrap::wrap(subscription)
-    }
-}
-
-#[cfg(feature = "json")]
-impl TaskQueue {
-    /// Works on a queue: takes out a task, has it handled, settles it by what the handler returned, and takes out the next;
-    /// tells how many it has handled when it ends. For more at a time, start several, on threads.
-    ///
-    /// What a handler returns is an [`IntoSettlement`]: the task is done for `()` and `Ok`; for an `Err` [`Work::on_error`]
-    /// decides, and the worker goes on, as it does when the handler panics. The handler may settle the task itself. A task
-    /// that is put back is handled again, and counts again.
-    ///
-    /// It ends when [`Work`] says so, or the task queue is [closed](Self::close). A connection that is lost is replaced: after
-    /// a pause that grows from 0.1 s to 10 s, for as long as it takes. The task that was being handled is in the queue again
-    /// then.
-    pub fn work<H, R>(&self, queue: impl AsRef<str>, work: Work, mut handler: H) -> Result<u64, Error>
-    where
-        H: FnMut(Task) -> R,
-        R: IntoSettlement,
-    {
-        block_on(self.inner.work(queue, work, |task| ready(handler(task))))
-    }
-}
-
-impl PoolsSetup {
-    /// Does this at the start, with a connection of the pool of this name. Hooks are run one after the other, in the order in
-    /// which they were given; the first error is the last word.
-    pub fn on_start<H>(self, pool: impl AsRef<str>, hook: H) -> Self
-    where
-        H: FnOnce(Connection) -> Result<(), Error> + Send + 'static,
-    {
-        let hook = |connection| async move { hook(Connection::wrap(connection)) };
-        Self::wrap(self.inner.on_start(pool, hook))
-    }
-}
-
-/// A connection that is checked out of a [`Pool`], to which it comes back when it is dropped. It dereferences to the
-/// [`Connection`].
-///
-/// A clone of that connection, its channels and consumers, are not called back with it: drop them before it, or others may
-/// find them in use.
-#[must_use = "it goes back to its pool when it is dropped"]
-pub struct Pooled {
-    connection: Connection,
-    _inner: amqp_api::Pooled,
-}
-
-impl Wrap<amqp_api::Pooled> for Pooled {
-    fn wrap(inner: amqp_api::Pooled) -> Self {
-        Self { connection: Connection::wrap((*inner).clone()), _inner: inner }
-    }
-}
-
-impl Deref for Pooled {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl fmt::Debug for Pooled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pooled").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 

@@ -67,6 +67,7 @@
 //! Files are read when a connection is made. [`ConnectOptions`] take another provider of cryptography, or a whole
 //! configuration of rustls. Verification is left out by [`Config::dangerous_allow_unverified`] only.
 
+mod above;
 mod bodies;
 mod handles;
 mod io;
@@ -101,12 +102,13 @@ pub use amqp_api::rustls;
 
 use amqp_api::driver;
 
+pub use self::above::Pooled;
 #[cfg(feature = "json")]
 pub use self::handles::TaskQueue;
 use self::handles::Wrap;
 pub use self::handles::{
-    BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Pool, Pooled, Pools,
-    PoolsSetup, Publisher, Returns, StreamedConsumer, StreamedDelivery, Subscription,
+    BatchConfirm, BodyStream, BodyWriter, Channel, Confirm, Connection, Consumer, Events, Listener, Pool, Pools,
+    PoolsSetup, Publisher, Returns, RpcClient, StreamedConsumer, StreamedDelivery, Subscription,
 };
 use self::park::block_on;
 use self::reactor::Reactor;

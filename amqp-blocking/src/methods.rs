@@ -51,6 +51,8 @@ handles! {
         [wait wrap] fn channel(&self) -> Result<Channel, Error>;
         /// Opens a publisher: a channel of its own in confirm mode.
         [wait wrap] fn publisher(&self) -> Result<Publisher, Error>;
+        /// Opens a client for remote calls, on a channel of its own.
+        [wait wrap] fn rpc_client(&self) -> Result<RpcClient, Error>;
         /// Publishes a message whose body is written in parts, because it is too large to be held in memory. `size` is
         /// that of the whole body in bytes, at most 512 MiB; the message's own body, if it has one, is its beginning.
         ///
@@ -818,6 +820,81 @@ handles! {
         /// Runs the hooks and gives the pools. Without hooks it connects to nothing. Its errors are that of the first hook
         /// that fails, and those of checking out its connection.
         [wait wrap] fn start(self) -> Result<Pools, Error>;
+    }
+
+    /// A queue that is listened to with a connection of a [`Pool`], from [`Pool::listen`].
+    ///
+    /// It goes on until it is stopped: when its consumer, its channel or its connection ends, it starts again with whatever
+    /// is missing, after a pause that grows from 0.1 s to 10 s. [`last_error`](Self::last_error) says why it had to.
+    ///
+    /// Dropping it stops it too: it takes no more deliveries, and the handlers that are running finish, with nobody to wait
+    /// for them.
+    #[must_use = "a listener that is dropped is stopped"]
+    Listener {
+        /// Stops it in order, and waits for that: no more deliveries are handled, what was received and not handled goes
+        /// back to the queue, and the handlers that are running finish. For that they have
+        /// [`Handling::stop_timeout`](crate::Handling), by default 30 s; then they are left to themselves, what they had
+        /// goes back to the queue, and it is an [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). The connection goes back
+        /// to its pool.
+        ///
+        /// It may be called again, and after the end. In a handler it would wait for itself: see
+        /// [`request_stop`](Self::request_stop).
+        [wait] fn stop(&self) -> Result<(), Error>;
+        /// Stops it, and does not wait for that. No handler begins any more: called in the only handler at work, its delivery
+        /// is the last.
+        [] fn request_stop(&self) -> ();
+        /// Waits until it has stopped. Its error is that of [`stop`](Self::stop).
+        [wait] fn finished(&self) -> Result<(), Error>;
+        /// What became of its deliveries so far.
+        #[must_use]
+        [] fn handled(&self) -> Handled;
+        /// Whether it has a consumer at the broker now: if not, it is about to start again, or it has stopped.
+        #[must_use]
+        [] fn is_listening(&self) -> bool;
+        /// Why it had to start again, or could not, the last time.
+        #[must_use]
+        [] fn last_error(&self) -> Option<Error>;
+    }
+
+    /// Calls somebody over the broker, from [`Connection::rpc_client`]: publishes requests, and awaits their replies.
+    ///
+    /// Replies come over [direct reply-to](https://www.rabbitmq.com/docs/direct-reply-to), without a queue of their own. Any
+    /// number of calls may be under way at a time. Clones share one channel; when the broker closes it, the calls under way
+    /// end with that error, and the next one opens another. It keeps the connection open.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), amqp_blocking::Error> {
+    /// let client = connection.rpc_client()?;
+    /// let reply = client.call("", "sums", "1 + 1")?;
+    /// assert_eq!(reply.body(), "2");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone)]
+    RpcClient {
+        /// A handle to the same client, whose calls take at most this time. Default: 30 s.
+        #[must_use]
+        [wrap] fn call_timeout(self, time: Duration) -> RpcClient;
+        /// Calls: publishes a request, and waits for its reply. The reply is told from others by the request's correlation
+        /// id, which is set here.
+        ///
+        /// The request has to find a queue: if it does not, that is known at once, as
+        /// [`ErrorKind::NoRoute`](crate::ErrorKind::NoRoute). It expires there when the time is over, unless it has an
+        /// expiration already, so that nobody works for a caller who has gone. A reply that comes later is
+        /// [discarded](Self::discarded).
+        ///
+        /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the reply does not come in [time](Self::call_timeout);
+        /// [`ErrorKind::Unknown`](crate::ErrorKind::Unknown) with the cause, or the cause itself, if the channel or the
+        /// connection ended before the reply.
+        [wait] fn call<'m>(
+            &self,
+            exchange: impl AsRef<str>,
+            routing_key: impl AsRef<str>,
+            message: impl Into<Message<'m>>
+        ) -> Result<Content, Error>;
+        /// How many replies have come that nobody waited for: too late, or twice.
+        #[must_use]
+        [] fn discarded(&self) -> u64;
     }
 
     /// Messages that no queue took: an iterator, from [`Channel::returns`]. It ends with the channel:

@@ -117,6 +117,8 @@ pub enum TimeoutReason {
     Handlers,
     /// No connection of a pool was to be had.
     Checkout,
+    /// A remote call got no reply.
+    Reply,
     /// Nothing was received for two heartbeat intervals.
     Heartbeat {
         /// The negotiated interval.
@@ -136,6 +138,7 @@ impl fmt::Display for TimeoutReason {
             Self::Reconnect => f.write_str("the next attempt is due"),
             Self::Room => f.write_str("no room to publish: the broker does not read"),
             Self::Handlers => f.write_str("handlers were not done in time, and what they had was put back"),
+            Self::Reply => f.write_str("no reply to a remote call"),
             Self::Checkout => f.write_str("no connection of the pool was to be had"),
             Self::Close => f.write_str("the broker did not answer the close"),
             Self::Heartbeat { interval } => {

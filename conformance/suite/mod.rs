@@ -35,6 +35,7 @@ mod frames;
 mod handlers;
 mod handshake;
 mod heartbeat;
+mod listeners;
 mod login;
 mod pools;
 mod prefetch;
@@ -49,6 +50,7 @@ mod recovery;
 mod reply;
 mod resources;
 mod restored;
+mod rpc;
 mod scope;
 mod settle;
 mod smoke;
@@ -80,6 +82,7 @@ pub(crate) fn cases() -> Vec<Case> {
         handlers::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        listeners::cases(),
         login::cases(),
         pools::cases(),
         prefetch::cases(),
@@ -92,6 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
         queues::cases(),
         recovery::cases(),
         reply::cases(),
+        rpc::cases(),
         scope::cases(),
         resources::cases(),
         restored::cases(),

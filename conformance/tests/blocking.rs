@@ -169,6 +169,39 @@ mod facade {
         }
     }
 
+    impl Pool {
+        pub(crate) fn listen<H, F>(
+            &self,
+            consume: impl Into<Consume>,
+            handling: Handling,
+            handler: H,
+        ) -> Ready<Result<Listener, Error>>
+        where
+            H: Fn(Connection, Delivery) -> F + Send + Sync + 'static,
+            F: Future<Output: IntoSettlement>,
+        {
+            let handler = move |connection, delivery| block_on(handler(Connection(connection), delivery));
+            ready(Wrap::wrap(self.0.listen(consume, handling, handler)))
+        }
+    }
+
+    impl Connection {
+        pub(crate) fn rpc_server<H, F, M, E>(
+            &self,
+            consume: impl Into<Consume>,
+            handling: Handling,
+            handler: H,
+        ) -> Ready<Result<Subscription, Error>>
+        where
+            H: Fn(Delivery) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<M, E>>,
+            M: Into<Message<'static>> + Send,
+            E: Send,
+        {
+            ready(Wrap::wrap(self.0.rpc_server(consume, handling, move |request| block_on(handler(request)))))
+        }
+    }
+
     impl PoolsSetup {
         pub(crate) fn on_start<H, F>(self, pool: impl AsRef<str>, hook: H) -> Self
         where

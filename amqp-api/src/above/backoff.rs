@@ -12,6 +12,13 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub(super) struct Backoff(u32);
 
 impl Backoff {
+    /// What an attempt has made went well for so long: if that was longer than any pause, what comes is a new matter.
+    pub(super) fn lasted(&mut self, time: Duration) {
+        if time > LONGEST {
+            *self = Self::default();
+        }
+    }
+
     /// How long the next pause is, at most: each is twice as long as the one before, up to the longest.
     fn limit(&mut self) -> Duration {
         let limit = FIRST.saturating_mul(1 << self.0.min(16)).min(LONGEST);

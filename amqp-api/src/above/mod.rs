@@ -4,17 +4,22 @@
 //! |---|---|
 //! | `pool` | connections that are used by turns |
 //! | `pools` | several pools by name, from one configuration |
+//! | `listener` | a consumer with a handler on a connection of a pool, until it is stopped |
+//! | `rpc` | remote calls: requests and their replies |
 //! | `tasks` | queues of tasks, and workers; by the feature `json` |
 //! | `backoff` | pauses between attempts |
 
-#[cfg(feature = "json")]
 mod backoff;
+mod listener;
 mod pool;
 mod pools;
+mod rpc;
 #[cfg(feature = "json")]
 mod tasks;
 
+pub use self::listener::Listener;
 pub use self::pool::{Pool, Pooled};
 pub use self::pools::{Pools, PoolsConfig, PoolsConfigError, PoolsSetup};
+pub use self::rpc::RpcClient;
 #[cfg(feature = "json")]
 pub use self::tasks::{Task, TaskQueue, Work};

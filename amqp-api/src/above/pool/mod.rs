@@ -181,6 +181,10 @@ impl Pool {
         self.inner.places.waiting()
     }
 
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.inner.runtime
+    }
+
     #[cfg(feature = "json")]
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.places.is_closed()
