@@ -98,10 +98,12 @@ impl Stage<'_> {
             Event::Sever(fault) => {
                 proxy.inflict(fault);
                 wait();
+                proxy.resume();
             }
             Event::SeverAfter(direction, bytes, fault) => {
                 proxy.inflict_after(direction, bytes, fault);
                 wait();
+                proxy.resume();
             }
             Event::HalfClose(direction) => {
                 proxy.half_close(direction);

@@ -47,6 +47,7 @@ mod put_back;
 mod qos;
 mod queues;
 mod recovery;
+mod recovery_pitfalls;
 mod reply;
 mod resources;
 mod restored;
@@ -94,6 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
         qos::cases(),
         queues::cases(),
         recovery::cases(),
+        recovery_pitfalls::cases(),
         reply::cases(),
         rpc::cases(),
         scope::cases(),
