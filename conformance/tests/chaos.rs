@@ -1,6 +1,6 @@
 //! Nothing that was confirmed is lost, whatever happens to a cluster of three nodes and to the ways to it.
 //!
-//! Publishers and consumers run against a quorum queue while a script, drawn from a seed, kills the leader, restarts and
+//! Publishers, every second of which sends again what was not confirmed, and consumers run against a quorum queue while a script, drawn from a seed, kills the leader, restarts and
 //! freezes nodes, cuts, stalls and delays connections. `AMQP_CHAOS_SECONDS` says for how long (default: 20),
 //! `AMQP_CHAOS_SEED` which script; both are printed. Time decides how a script and the clients meet, so a seed repeats the
 //! script, not the run.
@@ -34,6 +34,8 @@ use script::Stage;
 const QUEUE: &str = "chaos";
 const PUBLISHERS: usize = 4;
 const CONSUMERS: usize = 3;
+/// How many bytes a publisher keeps to send them again.
+const RETAINED: usize = 1 << 20;
 /// Between two messages of a publisher.
 const PACE: Duration = Duration::from_millis(2);
 /// The deadlines of the client, and what a task may take beyond them on a machine that is busy: more is a hang.
@@ -68,9 +70,17 @@ fn config(proxies: &[Proxy], name: &str) -> Config {
         .recovery(recovery)
 }
 
-/// Publishes until it is told to stop. Each publish has its outcome in time.
-async fn publish(connection: Connection, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) -> Result<(), Error> {
-    let publisher = connection.publisher().await?;
+/// Publishes until it is told to stop. Each publish has its outcome in time, and one that is known if it is sent again.
+async fn publish(
+    connection: Connection,
+    at_least_once: bool,
+    ledger: Arc<Ledger>,
+    stop: Arc<AtomicBool>,
+) -> Result<(), Error> {
+    let mut publisher = connection.publisher().await?;
+    if at_least_once {
+        publisher = publisher.at_least_once(RETAINED);
+    }
     let mut waiting = JoinSet::new();
     while !stop.load(Ordering::Relaxed) {
         let number = ledger.begin();
@@ -83,6 +93,7 @@ async fn publish(connection: Connection, ledger: Arc<Ledger>, stop: Arc<AtomicBo
                     let told = match outcome.unwrap_or_else(|_| panic!("message {number} has no outcome in time")) {
                         Outcome::Acked => Told::Acked,
                         Outcome::Nacked => Told::Nacked,
+                        Outcome::Unknown(cause) if at_least_once => panic!("message {number} is unknown: {cause}"),
                         Outcome::Unknown(_) => Told::Unknown,
                         Outcome::Returned(message) => panic!("the queue is there: {message:?}"),
                     };
@@ -134,7 +145,8 @@ fn nothing_that_was_confirmed_is_lost() {
         connection.close().await.unwrap();
         for number in 0..PUBLISHERS {
             let connection = connect(config(&proxies, &format!("publishes {number}"))).await.unwrap();
-            publishers.push(tokio::spawn(publish(connection, Arc::clone(&ledger), Arc::clone(&stop))));
+            let at_least_once = number % 2 == 0;
+            publishers.push(tokio::spawn(publish(connection, at_least_once, Arc::clone(&ledger), Arc::clone(&stop))));
         }
         for number in 0..CONSUMERS {
             let connection = connect(config(&proxies, &format!("consumes {number}"))).await.unwrap();
