@@ -13,7 +13,7 @@
 //! | `call`, `confirm`, `batch_confirm` | answers that are still to come |
 //! | `message`, `delivery`, `batch`, `content`, `codec` | what goes out, what comes in, and as what it is read |
 //! | `options` | how things are asked for |
-//! | `above` | what stands above the channel: pools of connections, listeners, remote calls, task queues |
+//! | `above` | what stands above the channel: pools of connections, listeners, remote calls, retries, task queues |
 //! | `elapsed` | waiting no longer than a given time |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
 //! | [`driver`] | the one driver, over two traits that an adapter implements |
@@ -67,7 +67,7 @@ pub use amqp_proto::sasl::{Credentials, Mechanism, SaslError, SaslExchange, Sasl
 pub use amqp_proto::table;
 pub use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
-pub use self::above::{Listener, Pool, Pooled, Pools, PoolsConfig, PoolsConfigError, PoolsSetup, RpcClient};
+pub use self::above::{Listener, Pool, Pooled, Pools, PoolsConfig, PoolsConfigError, PoolsSetup, Retry, RpcClient};
 #[cfg(feature = "json")]
 pub use self::above::{Task, TaskQueue, Work};
 pub use self::acker::Acker;

@@ -1,12 +1,12 @@
 //! What stands above the channel, as far as it is more than a forwarder.
 
-use std::fmt;
+use std::fmt::{self, Display};
 #[cfg(feature = "json")]
 use std::future::ready;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use amqp_api::{Consume, Delivery, Error, Handling, IntoSettlement, Message};
+use amqp_api::{Consume, Content, Delivery, Error, Handling, IntoSettlement, Message, Retry};
 #[cfg(feature = "json")]
 use amqp_api::{Task, Work};
 
@@ -52,6 +52,52 @@ impl Pool {
 }
 
 impl Connection {
+    /// Consumes from a queue with a handler, as [`Channel::consume_with`](crate::Channel::consume_with) does, on a channel of
+    /// its own; what the handler fails with comes again after a delay, and in the end goes to a parking queue.
+    ///
+    /// ```no_run
+    /// # fn example(connection: amqp_blocking::Connection) -> Result<(), amqp_blocking::Error> {
+    /// use std::sync::Arc;
+    ///
+    /// use amqp_blocking::{Content, Handling, Retry};
+    ///
+    /// let handler = |order: Arc<Content>| if order.body() == "ok" { Ok(()) } else { Err("not this one") };
+    /// let subscription = connection.consume_with_retry(Retry::new("orders"), Handling::default(), handler)?;
+    /// // Until something says that it is enough.
+    /// subscription.stop()
+    /// # }
+    /// ```
+    ///
+    /// For `Ok` the delivery is acked. For an `Err`, and when the handler panics, it is published to the queue of its next
+    /// delay, and acked when the broker has taken responsibility for that: it is never lost on this side, and may come twice.
+    /// (While it is dead-lettered back, a broker that fails may lose it.) It comes with its body and its properties, but for
+    /// `expiration`, `user_id` and the header `CC`, which would take effect again; it has these headers in addition:
+    ///
+    /// | header | |
+    /// |---|---|
+    /// | `x-retry-failed` | how often it has failed |
+    /// | `x-retry-reason` | what it failed with the last time: the first 1000 bytes |
+    /// | `x-retry-exchange`, `x-retry-routing-key` | where it was published to at first |
+    ///
+    /// The queues for delays and for parking are declared here; the one that is consumed from has to exist. What is tried
+    /// again goes behind all that is in the queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`channel`](Self::channel) and [`Channel::consume`](crate::Channel::consume); 406 if one of the queues exists and is
+    /// different.
+    pub fn consume_with_retry<H, E>(&self, retry: Retry, handling: Handling, handler: H) -> Result<Subscription, Error>
+    where
+        H: Fn(Arc<Content>) -> Result<(), E> + Send + Sync + 'static,
+        E: Display + Send,
+    {
+        let handler = Arc::new(handler);
+        Wrap::wrap(block_on(self.inner.consume_with_retry(retry, handling, move |content| {
+            let handler = Arc::clone(&handler);
+            async move { handler(content) }
+        })))
+    }
+
     /// Serves remote calls: each request in a queue goes to a handler, and what that returns is the reply. It is a
     /// [`Subscription`] on a channel of its own, with all of [`Handling`].
     ///

@@ -89,9 +89,9 @@ pub use amqp_api::{
     ErrorKind, Exchange, ExchangeDelete, FieldTable, FieldValue, Get, Handled, Handling, Heartbeat, IntoConnectOptions,
     IntoSettlement, LeaderLocator, Limits, Mechanism, Message, OnError, Origin, Outcome, Overflow, PoolsConfig,
     PoolsConfigError, Properties, PropertiesRef, ProtocolError, ProvideCredentials, PublishRecord, Qos, Queue,
-    QueueDeclared, QueueDelete, QueueMode, QueuePurge, Recorded, Recovery, ReplyCode, Resolve, Returned, SaslError,
-    SaslExchange, SaslMechanism, Settled, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions, TimeoutReason,
-    Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
+    QueueDeclared, QueueDelete, QueueMode, QueuePurge, Recorded, Recovery, ReplyCode, Resolve, Retry, Returned,
+    SaslError, SaslExchange, SaslMechanism, Settled, Settlement, Stats, StreamOffset, TableRef, Tag, TcpOptions,
+    TimeoutReason, Timeouts, TlsFailure, TlsInput, TlsOptions, Tuning, Unconfirmed, ValueRef, Verify, proto, table,
 };
 #[cfg(feature = "json")]
 #[doc(inline)]

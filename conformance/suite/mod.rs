@@ -51,6 +51,7 @@ mod recovery_pitfalls;
 mod reply;
 mod resources;
 mod restored;
+mod retry;
 mod rpc;
 mod scope;
 mod settle;
@@ -97,6 +98,7 @@ pub(crate) fn cases() -> Vec<Case> {
         recovery::cases(),
         recovery_pitfalls::cases(),
         reply::cases(),
+        retry::cases(),
         rpc::cases(),
         scope::cases(),
         resources::cases(),

@@ -186,6 +186,21 @@ mod facade {
     }
 
     impl Connection {
+        pub(crate) fn consume_with_retry<H, F, E>(
+            &self,
+            retry: Retry,
+            handling: Handling,
+            handler: H,
+        ) -> Ready<Result<Subscription, Error>>
+        where
+            H: Fn(Arc<Content>) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<(), E>>,
+            E: fmt::Display + Send,
+        {
+            let handler = move |content| block_on(handler(content));
+            ready(Wrap::wrap(self.0.consume_with_retry(retry, handling, handler)))
+        }
+
         pub(crate) fn rpc_server<H, F, M, E>(
             &self,
             consume: impl Into<Consume>,

@@ -1,9 +1,6 @@
 //! A worker: takes tasks out of a queue and has them handled, one after the other.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
 use std::time::Duration;
 
 use amqp_proto::error::{Error, ErrorKind};
@@ -12,6 +9,7 @@ use super::rate::Rate;
 use super::session::is_missing;
 use super::{Task, TaskQueue, name};
 use crate::above::backoff::Backoff;
+use crate::above::caught::caught;
 use crate::channel::Channel;
 use crate::consumer::Consumer;
 use crate::options::{Consume, Handling, OnError};
@@ -187,15 +185,7 @@ impl Worker<'_> {
         let redelivered = task.redelivered();
         let (task, acker) = task.lend();
         // The handler is called in here, so that its panics too are caught.
-        let mut handling = pin!(async { handler(task).await.into_settlement() });
-        let outcome = poll_fn(|cx| {
-            // What it leaves behind by a panic is dropped, and not looked at.
-            match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
-                Ok(polled) => polled.map(Some),
-                Err(_) => Poll::Ready(None),
-            }
-        })
-        .await;
+        let outcome = caught(async { handler(task).await.into_settlement() }).await;
         // It fails where the handler has settled it, and where the broker has put it back with the channel.
         let _ = match self.work.handling.settlement(outcome, redelivered) {
             Settlement::Ack => acker.ack(),
