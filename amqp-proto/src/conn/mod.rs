@@ -228,6 +228,9 @@ pub struct Stats {
     /// Deliveries without acks that came for a consumer that was dropped, or was cancelled with more on the way than
     /// twice [`Limits::receive_buffer`](crate::config::Limits).
     pub deliveries_discarded: u64,
+    /// Publishes that were sent again when the connection was back, each time that they were: see
+    /// [`Connection::retain_publishes`].
+    pub publishes_sent_again: u64,
 }
 
 impl Connection {

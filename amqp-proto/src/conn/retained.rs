@@ -151,7 +151,9 @@ impl Connection {
         let Some(retained) = window.retained.take() else { return };
         for (_, message) in &retained.messages {
             // All of them fit: that was looked at.
-            let _ = message.as_ref().map(|message| self.put_at_once(number, &message.publish()?));
+            if let Some(Ok(())) = message.as_ref().map(|message| self.put_at_once(number, &message.publish()?)) {
+                self.stats.publishes_sent_again += 1;
+            }
         }
         if let Some(channel) = self.channels.get_mut(id)
             && let Mode::Confirm(window) = &mut channel.mode

@@ -93,9 +93,13 @@ pub(crate) const TUNE: connection::Tune = connection::Tune { channel_max: 2047, 
 impl Peer {
     /// A connection whose protocol header has been read.
     pub(crate) fn new(config: Config) -> Self {
+        Self::seeded(config, 1)
+    }
+
+    fn seeded(config: Config, seed: u64) -> Self {
         let now = Instant::now();
         let mut peer = Self {
-            connection: Connection::new(config, now, 1),
+            connection: Connection::new(config, now, seed),
             now,
             start: now,
             events: Vec::new(),
@@ -126,7 +130,12 @@ impl Peer {
 
     /// An open connection, tuned so.
     pub(crate) fn open_with(config: Config, tune: connection::Tune) -> Self {
-        let mut peer = Self::new(config);
+        Self::open_seeded(config, tune, 1)
+    }
+
+    /// The same with another seed.
+    pub(crate) fn open_seeded(config: Config, tune: connection::Tune, seed: u64) -> Self {
+        let mut peer = Self::seeded(config, seed);
         peer.handshake(tune);
         let opened = peer.connection.opened();
         assert!(matches!(peer.reply(opened), Ok(Reply::Done)));

@@ -55,6 +55,22 @@ fn f43_delays_grow_and_are_random_and_bounded() {
     assert!(peer.wait_for_attempt() <= seconds(1));
 }
 
+#[test]
+fn f43_five_hundred_connections_that_are_lost_at_once_come_back_one_after_the_other() {
+    let (step, mut tenths) = (seconds(10), [0; 10]);
+    for seed in 0..500 {
+        let recovery = Recovery::default().first_delay(step).max_delay(step);
+        let mut peer = Peer::open_seeded(quiet().recovery(recovery), TUNE, seed);
+        lose(&mut peer);
+        let at = peer.wait_for_attempt().as_secs();
+        tenths[usize::try_from(at).unwrap().min(9)] += 1;
+        peer.reconnect();
+        assert!(peer.connection.is_connected());
+    }
+    assert_eq!(tenths[0], 0, "nobody comes back at once");
+    assert!(tenths[1..].iter().all(|count| (20..=100).contains(count)), "{tenths:?}");
+}
+
 fn refused() -> Error {
     let kind = std::io::ErrorKind::ConnectionRefused;
     Error::new(ErrorKind::ConnectionLost { kind, text: "cannot connect to here: refused".to_owned() })
