@@ -157,13 +157,25 @@ impl Core {
     /// the session does not [want to read](Self::wants_read).
     pub fn handle_input(&mut self, now: Instant, session: SessionId, input: &mut BytesMut) {
         self.begin(now);
+        self.note_input(session, input.len());
         self.read(session, input);
+        self.note_input(session, input.len());
         self.finish();
+    }
+
+    fn note_input(&mut self, session: SessionId, bytes: usize) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.note_input(now, bytes);
+        }
     }
 
     /// Carries out whole frames. [`handle_input`](Self::handle_input) does this and the deframing.
     pub fn handle_block(&mut self, now: Instant, session: SessionId, block: &Block) {
         self.begin(now);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.last_read = self.now;
+        }
         self.carry_out(session, block, 0);
         self.finish();
     }

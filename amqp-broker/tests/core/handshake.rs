@@ -6,6 +6,7 @@ use amqp_broker::Emulate;
 use amqp_proto::method::{channel, connection};
 use amqp_proto::table;
 use amqp_proto::wire::LongStr;
+use bytes::BytesMut;
 
 use super::peer::{World, passive, short};
 
@@ -99,6 +100,22 @@ fn heartbeats_go_out_every_half_interval_and_a_silent_client_is_dropped_after_tw
     assert_eq!(world.hear(client), ["heartbeat"; 3]);
     assert!(!world.core.is_over(client.0));
     world.sleep(Duration::from_millis(200));
+    assert!(world.core.is_over(client.0));
+}
+
+#[test]
+fn a_client_that_falls_silent_inside_a_frame_is_dropped_too() {
+    let mut world = World::new(Emulate::V4_3);
+    let client = log_in(&mut world, "guest", true);
+    world.send(client, 0, connection::TuneOk { channel_max: 10, frame_max: 8192, heartbeat: 4 });
+    world.send(client, 0, connection::Open { virtual_host: short("/") });
+    let mut input = BytesMut::from(&[8, 0, 0][..]);
+    for second in 1..=8 {
+        assert!(!world.core.is_over(client.0), "after {second} s");
+        // As whoever drives it does, whenever the session is woken.
+        world.core.handle_input(world.now, client.0, &mut input);
+        world.sleep(Duration::from_secs(1));
+    }
     assert!(world.core.is_over(client.0));
 }
 

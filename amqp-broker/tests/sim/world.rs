@@ -176,10 +176,6 @@ impl World {
                 link.to_broker.push(now, &farewell, &mut self.rng);
                 link.to_broker.end(now, &mut self.rng);
                 link.left = true;
-                if std::mem::take(&mut link.stalled) {
-                    // The broker hears of it later, and holds on to what it has delivered until then.
-                    link.to_broker.reset(now + Duration::from_millis(self.rng.u64(0..20_000)));
-                }
             }
         }
         self.dial();

@@ -14,7 +14,6 @@ const PROTOCOL_09: &[u8; 8] = b"AMQP\x01\x01\0\x09";
 impl Core {
     /// Takes what is whole of the input.
     pub(in crate::core) fn read(&mut self, id: SessionId, input: &mut BytesMut) {
-        let now = self.now;
         loop {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             if !session.wants_read() {
@@ -27,7 +26,6 @@ impl Core {
             if input.is_empty() {
                 return;
             }
-            session.last_read = now;
             if session.phase == Phase::Silent {
                 return input.clear();
             }

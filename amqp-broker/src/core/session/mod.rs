@@ -93,6 +93,8 @@ pub(super) struct Session {
     /// By an alarm.
     pub(super) blocked: bool,
     pub(super) last_read: Micros,
+    /// Bytes of a frame that has not come whole yet.
+    unread: usize,
     last_written: Micros,
     patience: Micros,
     pub(super) woken: bool,
@@ -123,6 +125,7 @@ impl Session {
             congested: false,
             blocked: false,
             last_read: now,
+            unread: 0,
             last_written: now,
             patience: now + HANDSHAKE_PATIENCE,
             woken: false,
@@ -203,6 +206,14 @@ impl Session {
         } else {
             out.append(&mut self.outbound);
         }
+    }
+
+    /// There is so much input: the client was heard, unless it is what was left the last time.
+    pub(super) fn note_input(&mut self, now: Micros, bytes: usize) {
+        if bytes > self.unread {
+            self.last_read = now;
+        }
+        self.unread = bytes;
     }
 
     /// When the session has to be looked at.
