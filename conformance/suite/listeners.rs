@@ -235,6 +235,8 @@ async fn f47_a_listener_outlives_its_channel_its_connection_and_its_queue(contex
         await_queue(context.node(), &queue, "the listener", |queue| queue.consumers == 1);
         others.publisher().await?.publish("", &queue, "hello").await?;
         wait::until_true(SOON, "it to be handled", || listener.handled().acked == handled)?;
+        // An ack that is lost with the connection would bring it back, and be counted again.
+        await_queue(context.node(), &queue, "the broker to know of the ack", |queue| queue.messages == 0);
     }
     assert_eq!(pool.available(), 0);
     listener.stop().await?;

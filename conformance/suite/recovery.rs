@@ -358,6 +358,7 @@ async fn f43_nothing_confirmed_is_lost_when_the_broker_is_killed(context: Contex
     let channel = connection.channel().await?;
     let queue = context.name("queue");
     channel.queue_declare(&queue).await?;
+    node.rabbitmq()?.flush_declarations()?;
     let publisher = connection.publisher().await?.at_least_once(1 << 20);
     let publishing = spawn({
         let (publisher, queue) = (publisher.clone(), queue.clone());

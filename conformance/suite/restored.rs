@@ -1,11 +1,13 @@
 //! What belongs to a connection that was lost and is back: what was declared, consumers, publishes, transactions.
 
+use std::time::Duration;
+
 use conformance::proxy::Fault;
 use conformance::{Context, cases, wait};
 
-use crate::facade::{ConnectOptions, ConnectionEvent, Consume, ErrorKind, Exchange, Queue, Recorded, connect};
+use crate::facade::{ConnectOptions, ConnectionEvent, Consume, ErrorKind, Exchange, Queue, Recorded, connect, sleep};
 use crate::suite::recovery::{await_connected, lose, recovery, through};
-use crate::suite::support::{Result, SOON, assert_all_in_order, await_queue, named};
+use crate::suite::support::{Result, SOON, assert_all_in_order, assert_channel_closed, await_queue, named};
 
 cases! {
     f43_p22_acks_from_before_a_loss_settle_nothing,
@@ -103,9 +105,11 @@ async fn f43_p26_an_exclusive_queue_that_is_taken_is_tried_again(context: Contex
     proxy.refuse(true);
     lose(&connection, &proxy);
     let other = connect(named(&context, &context.uri())).await?;
-    let taken = other.channel().await?;
-    wait::until_true(SOON, "the old one is gone", || context.node().queue(&name).is_ok_and(|queue| queue.is_none()))?;
-    taken.queue_declare(exclusive()).await?;
+    // RabbitMQ may list the old one no more, and yet refuse the new one for a moment.
+    while let Err(error) = other.channel().await?.queue_declare(exclusive()).await {
+        assert_channel_closed(&error, 405);
+        sleep(Duration::from_millis(10)).await;
+    }
     proxy.refuse(false);
     wait::until_true(SOON, "it is back, and refused its queue", || {
         context.node().connections_named(context.case()).is_ok_and(|connections| connections.len() == 2)
