@@ -39,6 +39,15 @@ use crate::shared::Shared;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Settling it again does not compile:
+///
+/// ```compile_fail,E0382
+/// # fn example(delivery: amqp_api::Delivery) -> Result<(), amqp_api::Error> {
+/// delivery.ack()?;
+/// delivery.nack(true)
+/// # }
+/// ```
 pub struct Delivery {
     content: Content,
     acker: Acker,

@@ -146,6 +146,9 @@ handles! {
         /// Puts the channel into confirm mode: from now on [`send`](Self::send) works. It cannot be left. The broker
         /// refuses it on a channel in transaction mode.
         [wait] fn confirm_select(&self) -> Result<(), Error>;
+        /// Puts the channel into confirm mode without asking for the broker's answer: [`send`](Self::send) works at once. If
+        /// the broker refuses it, it closes the channel.
+        [] fn confirm_select_nowait(&self) -> Result<(), Error>;
         /// Waits until everything that was published on this channel, in confirm mode, has its outcome. What is published
         /// meanwhile is not waited for.
         ///
@@ -282,7 +285,9 @@ handles! {
         /// The same as [`recover`](Self::recover), without a reply. The protocol has deprecated it.
         [] fn recover_async(&self, requeue: bool) -> Result<(), Error>;
         /// The messages that were published as mandatory, taken by no queue and sent back, unless a [`Confirm`] that
-        /// somebody holds gets them. Until the first of these is asked the latest 1024 are kept.
+        /// somebody holds gets them. While nobody reads them the latest are kept, up to
+        /// [`Limits::receive_buffer`](crate::Limits) bytes on a channel; what goes is counted in
+        /// [`Stats::returns_dropped`](crate::Stats).
         [wrap] fn returns(&self) -> Returns;
     }
 
@@ -657,9 +662,15 @@ handles! {
         [] fn unread(&self) -> u64;
         /// The broker may forget it: it has been dealt with. What was not read of its body is thrown away.
         [] fn ack(self) -> Result<(), Error>;
+        /// Acks this and all earlier deliveries of its channel that are not settled, those of other consumers included; what
+        /// these still bring can be read. What was not read of its own body is thrown away.
+        [] fn ack_multiple(self) -> Result<(), Error>;
         /// Refuses it. `requeue` puts it back, near its old place; otherwise it is dead-lettered or dropped. What was not
         /// read of its body is thrown away.
         [] fn nack(self, requeue: bool) -> Result<(), Error>;
+        /// Refuses this and all earlier deliveries of its channel that are not settled, those of other consumers included.
+        /// What was not read of its own body is thrown away.
+        [] fn nack_multiple(self, requeue: bool) -> Result<(), Error>;
         /// Refuses it by `basic.reject`, which every AMQP 0-9-1 broker has; the same as [`nack`](Self::nack) otherwise.
         [] fn reject(self, requeue: bool) -> Result<(), Error>;
         /// Its tag: a number on its channel.

@@ -203,3 +203,28 @@ impl Drop for Lifeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn f15_a_connected_socket_has_the_options_that_were_given() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut options = TcpOptions::default();
+        options.keepalive = Some(Duration::from_secs(77));
+        options.receive_buffer_size = Some(30_000);
+        let socket = tcp_socket(address, &options).unwrap();
+        let stream = connected(socket, address, Duration::from_secs(20)).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        // Linux doubles it, for its own needs.
+        assert!([30_000, 60_000].contains(&socket.recv_buffer_size().unwrap()));
+    }
+}

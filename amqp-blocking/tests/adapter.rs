@@ -105,7 +105,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_session_works_over_a_unix_socket() {
+    fn f15_a_session_works_over_a_unix_socket() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let peer = Peer { greeting: 30, ..Peer::default() };
         let served = thread::spawn(move || serve(theirs, peer, &Control::default()));

@@ -33,14 +33,17 @@
 //! # fn main() {}
 //! ```
 //!
-//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. All handles are `Clone` and can be used
-//!   from many tasks, but for a consumer, which is a stream of its own.
+//! - A [`Connection`] carries [`Channel`]s, [`Publisher`]s and [`Consumer`]s. The handles are `Clone` and can be used
+//!   from many tasks, but for the streams: [`Consumer`], [`Returns`] and [`Events`].
+//! - Close the connection before the program ends: what was published last may still be on its way.
 //! - A [`Publisher`] confirms each publish by a [`Confirm`], a batch by one ([`Publisher::publish_batch`]), or all of them by
 //!   [`Publisher::wait_for_confirms`]; [`Publisher::window`] limits how many are under way.
 //! - A [`Delivery`] can be answered ([`Delivery::reply`]) and sent on ([`Delivery::republish`], [`Message::from`]) before it
 //!   is settled. Bodies are bytes, or values by a [`Codec`]; the features `json` and `gzip` bring two encodings.
+//! - A [`Delivery`] that is dropped without being settled is put back into its queue at once, and comes again.
 //! - Every request is queued when its method is called; the [`Call`] that is returned awaits the reply.
-//! - Every wait has a deadline: [`Connection`] has the table. Only the next delivery has none.
+//! - Every wait for the broker's answer has a deadline: [`Connection`] has the table. The next delivery, the next
+//!   returned message and the end of the connection may never come, and have none.
 //! - Every future can be dropped: its documentation says under "Cancel safety" what that means.
 //! - Every [`Error`] says what happened, who erred, and whether trying again can help.
 //!

@@ -60,7 +60,10 @@ mod tests {
     }
 
     /// Answers on this stream, on a thread of its own, until it ends.
-    fn serve(mut stream: Duplex, mut peer: Peer) -> thread::JoinHandle<Peer> {
+    fn serve(
+        mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        mut peer: Peer,
+    ) -> thread::JoinHandle<Peer> {
         let serving = async move {
             let mut buffer = vec![0; 10_000];
             loop {
@@ -114,6 +117,15 @@ mod tests {
     #[test]
     fn a_session_works_on_the_global_executor_of_smol() {
         let (ours, theirs) = duplex();
+        let served = serve(theirs, greeting());
+        let connection = block_on(amqp_smol::connect_with(ours, "amqp://localhost")).unwrap();
+        use_it(&connection, served);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn f15_a_session_works_over_a_unix_socket() {
+        let (ours, theirs) = async_net::unix::UnixStream::pair().unwrap();
         let served = serve(theirs, greeting());
         let connection = block_on(amqp_smol::connect_with(ours, "amqp://localhost")).unwrap();
         use_it(&connection, served);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use amqp_api::driver::{BoxFuture, Io, Runtime, tcp_socket};
 use amqp_api::{Address, Error, TcpOptions};
-use tokio::net::{TcpSocket, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::runtime::Handle;
 
 use crate::io::Stream;
@@ -43,9 +43,40 @@ impl Runtime for Tokio {
     fn connect(&self, address: SocketAddr, options: &TcpOptions) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let socket = tcp_socket(address, options);
         Box::pin(async move {
-            let stream = TcpSocket::from_std_stream(socket?.into()).connect(address).await?;
-            let io: Box<dyn Io> = Box::new(Stream::new(stream));
+            let io: Box<dyn Io> = Box::new(Stream::new(connected(socket?.into(), address).await?));
             Ok(io)
         })
+    }
+}
+
+async fn connected(socket: std::net::TcpStream, address: SocketAddr) -> io::Result<TcpStream> {
+    TcpSocket::from_std_stream(socket).connect(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn f15_a_connected_socket_has_the_options_that_were_given() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut options = TcpOptions::default();
+        options.keepalive = Some(Duration::from_secs(77));
+        options.receive_buffer_size = Some(30_000);
+        let socket = tcp_socket(address, &options).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(connected(socket.into(), address)).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        // Linux doubles it, for its own needs.
+        assert!([30_000, 60_000].contains(&socket.recv_buffer_size().unwrap()));
     }
 }

@@ -13,7 +13,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use amqp_tokio::{Connection, ErrorKind};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::runtime::{Builder, Runtime};
 
     use crate::peer::Peer;
@@ -26,7 +26,7 @@ mod tests {
     }
 
     /// Answers on this stream until it ends.
-    async fn serve(mut stream: DuplexStream, mut peer: Peer) -> Peer {
+    async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, mut peer: Peer) -> Peer {
         let mut buffer = vec![0; 10_000];
         loop {
             let count = stream.read(&mut buffer).await.unwrap_or(0);
@@ -48,30 +48,49 @@ mod tests {
         (amqp_tokio::connect_with(ours, "amqp://localhost").await.unwrap(), served)
     }
 
+    /// Publishes 300 messages, consumes 30, and closes.
+    async fn work(connection: Connection) {
+        let publisher = connection.publisher().await.unwrap();
+        let publishing = tokio::spawn(async move {
+            let mut confirms = Vec::new();
+            for number in 0..300 {
+                confirms.push(publisher.send("", "q", format!("message {number}")).await.unwrap());
+            }
+            for confirm in confirms {
+                confirm.await.unwrap();
+            }
+        });
+        let channel = connection.channel().await.unwrap();
+        let mut consumer = channel.consume("q").await.unwrap();
+        for number in 0..30 {
+            let delivery = consumer.next().await.unwrap().unwrap();
+            assert_eq!(delivery.body(), format!("greeting {number}").as_str());
+            delivery.ack().unwrap();
+        }
+        publishing.await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     #[test]
     fn a_session_works_in_both_flavors_of_the_runtime() {
         for runtime in runtimes() {
             runtime.block_on(async {
                 let (connection, served) = connect(Peer { greeting: 30, ..Peer::default() }).await;
-                let publisher = connection.publisher().await.unwrap();
-                let publishing = tokio::spawn(async move {
-                    let mut confirms = Vec::new();
-                    for number in 0..300 {
-                        confirms.push(publisher.send("", "q", format!("message {number}")).await.unwrap());
-                    }
-                    for confirm in confirms {
-                        confirm.await.unwrap();
-                    }
-                });
-                let channel = connection.channel().await.unwrap();
-                let mut consumer = channel.consume("q").await.unwrap();
-                for number in 0..30 {
-                    let delivery = consumer.next().await.unwrap().unwrap();
-                    assert_eq!(delivery.body(), format!("greeting {number}").as_str());
-                    delivery.ack().unwrap();
-                }
-                publishing.await.unwrap();
-                connection.close().await.unwrap();
+                work(connection).await;
+                let peer = served.await.unwrap();
+                assert_eq!((peer.published.len(), peer.acked().len()), (300, 30));
+            });
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn f15_a_session_works_over_a_unix_socket() {
+        for runtime in runtimes() {
+            runtime.block_on(async {
+                let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+                let served = tokio::spawn(serve(theirs, Peer { greeting: 30, ..Peer::default() }));
+                work(amqp_tokio::connect_with(ours, "amqp://localhost").await.unwrap()).await;
                 let peer = served.await.unwrap();
                 assert_eq!((peer.published.len(), peer.acked().len()), (300, 30));
             });

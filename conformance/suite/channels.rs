@@ -74,6 +74,7 @@ async fn a2_a_second_close_and_any_use_after_close_are_errors(context: Context) 
     assert_not_open(&channel.ack(1_u64, false).unwrap_err());
     assert_not_open(&channel.recover(true).await.unwrap_err());
     assert_not_open(&channel.recover_async(true).unwrap_err());
+    assert_not_open(&channel.confirm_select_nowait().unwrap_err());
     assert_not_open(&channel.flow(true).await.unwrap_err());
     assert_not_open(&channel.tx_select().await.unwrap_err());
     assert_not_open(&channel.confirm_select().await.unwrap_err());

@@ -21,6 +21,7 @@ cases! {
     p3_f27_a_return_before_a_multiple_ack_is_that_of_its_own_publish,
     messages_that_are_all_alike_are_each_returned,
     a_return_precedes_its_ack_on_the_wire,
+    f22_f26_confirm_mode_without_the_brokers_answer,
     a_queue_that_is_full_nacks,
     p5_f26_a_lost_connection_is_unknown_and_never_a_nack,
     p9_f26_a_confirm_that_does_not_come_in_time_is_unknown,
@@ -375,6 +376,22 @@ async fn sending_on_a_channel_that_is_not_in_confirm_mode_is_an_error(context: C
     assert!(channel.get(&queue).await?.is_none());
     channel.confirm_select().await?;
     channel.send("", &queue, "body").await?.await?;
+    Ok(connection.close().await?)
+}
+
+async fn f22_f26_confirm_mode_without_the_brokers_answer(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let channel = connection.channel().await?;
+    channel.confirm_select_nowait()?;
+    let queue = channel.queue_declare(Queue::server_named()).await?.name;
+    channel.send("", &queue, "body").await?.await?;
+    // It may be asked for again, and is refused where there are transactions.
+    channel.confirm_select_nowait()?;
+    channel.send("", &queue, "body").await?.await?;
+    let transacting = connection.channel().await?;
+    transacting.tx_select().await?;
+    transacting.confirm_select_nowait()?;
+    assert_channel_closed(&transacting.qos(1).await.unwrap_err(), 406);
     Ok(connection.close().await?)
 }
 

@@ -254,6 +254,18 @@ async fn f6_streamed_deliveries_are_settled_in_every_way(context: Context) -> Re
     channel.send("", &queue, &bodies[0]).await?.await?;
     next(&mut consumer).await?.nack(false)?;
     await_queue(context.node(), &queue, "nothing is left", |queue| queue.messages == 0);
+    // Several at once; the body of one before goes on.
+    for _ in 0..2 {
+        channel.send("", &queue, "small").await?.await?;
+    }
+    let first = next(&mut consumer).await?;
+    next(&mut consumer).await?.nack_multiple(true)?;
+    drop(first);
+    let mut first = next(&mut consumer).await?;
+    next(&mut consumer).await?.ack_multiple()?;
+    await_queue(context.node(), &queue, "both are acked", |queue| queue.messages == 0);
+    read_and_compare(&mut first, b"small").await?;
+    drop(first);
     // Without acks.
     channel.send("", &queue, &bodies[0]).await?.await?;
     channel.send("", &queue, &bodies[0]).await?.await?;

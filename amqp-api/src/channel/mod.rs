@@ -151,6 +151,19 @@ impl Channel {
         self.call(done, Ok(confirm::Select { nowait: false }))
     }
 
+    /// Puts the channel into confirm mode without asking for the broker's answer: [`send`](Self::send) works at once. If the
+    /// broker refuses it, it closes the channel.
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn confirm_select_nowait(&self) -> Result<(), Error> {
+        let id = self.id();
+        self.shared()
+            .visit(Touch::All, |state| state.conn.request(id, confirm::Select { nowait: true }, None))
+            .map(|_| ())
+    }
+
     /// Waits until everything that was published on this channel, in confirm mode, has its outcome. What is published
     /// meanwhile is not waited for.
     ///

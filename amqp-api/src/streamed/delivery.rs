@@ -88,6 +88,16 @@ impl StreamedDelivery {
         self.acker.ack()
     }
 
+    /// Acks this and all earlier deliveries of its channel that are not settled, those of other consumers included; what
+    /// these still bring can be read. What was not read of its own body is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack).
+    pub fn ack_multiple(self) -> Result<(), Error> {
+        self.acker.ack_multiple()
+    }
+
     /// Refuses it. `requeue` puts it back, near its old place; otherwise it is dead-lettered or dropped. What was not read
     /// of its body is thrown away.
     ///
@@ -96,6 +106,16 @@ impl StreamedDelivery {
     /// As [`ack`](Self::ack).
     pub fn nack(self, requeue: bool) -> Result<(), Error> {
         self.acker.nack(requeue)
+    }
+
+    /// Refuses this and all earlier deliveries of its channel that are not settled, those of other consumers included. What
+    /// was not read of its own body is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// As [`ack`](Self::ack).
+    pub fn nack_multiple(self, requeue: bool) -> Result<(), Error> {
+        self.acker.nack_multiple(requeue)
     }
 
     /// Refuses it by `basic.reject`, which every AMQP 0-9-1 broker has; the same as [`nack`](Self::nack) otherwise.
