@@ -78,6 +78,7 @@ impl BodyWriter {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             mandatory: publish.mandatory,
+            immediate: publish.immediate,
             properties: publish.properties,
             body_size: size,
         };

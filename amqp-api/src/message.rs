@@ -32,6 +32,7 @@ pub struct Message<'a> {
     body: Body<'a>,
     properties: Properties,
     mandatory: Option<bool>,
+    immediate: bool,
     error: Option<Error>,
 }
 
@@ -94,7 +95,7 @@ impl<'a> Message<'a> {
     }
 
     fn with_body(body: Body<'a>) -> Self {
-        Self { body, properties: Properties::new(), mandatory: None, error: None }
+        Self { body, properties: Properties::new(), mandatory: None, immediate: false, error: None }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Properties) -> Result<(), EncodeError>) -> Self {
@@ -237,6 +238,17 @@ impl<'a> Message<'a> {
         self
     }
 
+    /// It is to come back when it cannot go to a consumer at once: no queue keeps it.
+    ///
+    /// RabbitMQ has given this up, and closes the whole connection for it: 540,
+    /// [`ReplyCode::NOT_IMPLEMENTED`](crate::ReplyCode::NOT_IMPLEMENTED). It is here for brokers that have it. A
+    /// [`Publisher`](crate::Publisher) that publishes [at least once](crate::Publisher::at_least_once) does not send such
+    /// a message again.
+    pub fn immediate(mut self) -> Self {
+        self.immediate = true;
+        self
+    }
+
     /// The message as the answer to another: with its correlation id, if that has one.
     pub(crate) fn replying_to(self, request: &Content) -> Result<Self, Error> {
         Ok(match request.properties()?.correlation_id.map(ShortStr::to_str) {
@@ -290,6 +302,7 @@ impl<'a> Message<'a> {
             exchange: to.exchange,
             routing_key: to.routing_key,
             mandatory: self.mandatory.unwrap_or(mandatory),
+            immediate: self.immediate,
             properties: &self.properties,
             body: match &self.body {
                 Body::Borrowed(body) => PublishBody::Borrowed(body),
@@ -425,6 +438,7 @@ impl<'a> From<&'a Message<'_>> for Message<'a> {
             body,
             properties: message.properties.clone(),
             mandatory: message.mandatory,
+            immediate: message.immediate,
             error: message.error.clone(),
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use conformance::{Context, cases};
 
 use crate::facade::{
-    Channel, Connection, Delivery, ErrorKind, Exchange, Get, Message, Origin, Outcome, Properties, Queue, ReplyCode,
-    Returned, connect, spawn,
+    Channel, Connection, Delivery, Error, ErrorKind, Exchange, Get, Message, Origin, Outcome, Properties, Queue,
+    ReplyCode, Returned, connect, spawn,
 };
 use crate::suite::support::{Result, assert_channel_closed, await_queue, config, open};
 
@@ -18,6 +18,7 @@ cases! {
     a19_f27_returned_messages_arrive_in_the_channels_stream,
     a19_f27_a_return_whose_confirm_was_dropped_arrives_in_the_stream,
     c5_an_unroutable_mandatory_publish_is_no_route_with_the_message,
+    f22_an_immediate_publish_is_refused_with_540,
     n5_what_one_connection_publishes_others_get_and_ack_in_order,
     n6_get_and_ack_on_an_empty_queue_is_none,
     n7_five_concurrent_publishers_on_one_connection_all_arrive,
@@ -191,6 +192,29 @@ async fn c5_an_unroutable_mandatory_publish_is_no_route_with_the_message(context
         publisher.publish("", &queue, "routed").await?;
     }
     Ok(connection.close().await?)
+}
+
+async fn f22_an_immediate_publish_is_refused_with_540(context: Context) -> Result {
+    let immediate = || Message::new("now or never").immediate();
+    let refused = |error: &Error| {
+        let Some(reason) = error.close_reason() else { panic!("not a close by the broker: {error}") };
+        assert_eq!((reason.code, &*reason.text), (ReplyCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED - immediate=true"));
+        assert_eq!((reason.class_id, reason.method_id), (60, 40));
+    };
+    let connection = connect(config(&context).no_recovery()).await?;
+    let (channel, queue) = with_queue(&connection, &context).await?;
+    channel.publish("", &queue, immediate()).await?;
+    refused(&connection.closed().await.unwrap_err());
+
+    let connection = connect(config(&context).no_recovery()).await?;
+    let confirm = connection.publisher().await?.send("", &queue, immediate()).await?;
+    let Outcome::Unknown(error) = confirm.outcome().await else { panic!("it has an answer") };
+    refused(&error);
+
+    let connection = connect(config(&context).no_recovery()).await?;
+    let writer = connection.publish_streamed("", &queue, immediate(), 12).await?;
+    refused(&writer.finish().await.unwrap_err());
+    Ok(())
 }
 
 async fn n5_what_one_connection_publishes_others_get_and_ack_in_order(context: Context) -> Result {

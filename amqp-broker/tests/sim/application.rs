@@ -143,6 +143,7 @@ impl Application {
                 exchange: ShortStr::EMPTY,
                 routing_key: short("work"),
                 mandatory: self.world.rng.bool(),
+                immediate: false,
                 properties: &properties,
                 body: PublishBody::Borrowed(body.as_bytes()),
             };

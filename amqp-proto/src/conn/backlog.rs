@@ -36,6 +36,8 @@ pub struct StreamedPublish<'a> {
     pub routing_key: ShortStr<'a>,
     /// It comes back if no queue takes it: without its body.
     pub mandatory: bool,
+    /// It comes back if no consumer takes it at once. RabbitMQ closes the connection for it, with 540.
+    pub immediate: bool,
     /// The properties.
     pub properties: &'a Properties,
     /// The size of the body in bytes.

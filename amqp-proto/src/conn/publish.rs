@@ -26,6 +26,8 @@ pub struct Publish<'a> {
     pub routing_key: ShortStr<'a>,
     /// It comes back if no queue takes it.
     pub mandatory: bool,
+    /// It comes back if no consumer takes it at once. RabbitMQ closes the connection for it, with 540.
+    pub immediate: bool,
     /// The properties.
     pub properties: &'a Properties,
     /// The body.
@@ -164,7 +166,7 @@ impl Connection {
                 Waiter::Batch(batch, u32::try_from(index).unwrap_or(u32::MAX))
             }
         };
-        let fingerprint = publish.mandatory.then(|| {
+        let fingerprint = (publish.mandatory || publish.immediate).then(|| {
             Fingerprint::new(
                 &self.hasher,
                 publish.exchange.as_bytes(),
@@ -178,7 +180,9 @@ impl Connection {
             self.unarmed.push(id);
             self.turn = true;
         }
-        if let Some(retained) = &mut window.retained {
+        if let Some(retained) = &mut window.retained
+            && !publish.immediate
+        {
             retained.push(seq, Message::new(publish));
         }
         window.push(waiter, fingerprint);
@@ -193,6 +197,7 @@ impl Connection {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             mandatory: publish.mandatory,
+            immediate: publish.immediate,
             properties: publish.properties,
             body_size: body.len() as u64,
         };
@@ -218,7 +223,7 @@ impl Connection {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             mandatory: publish.mandatory,
-            immediate: false,
+            immediate: publish.immediate,
         };
         put_method(out, number, &method)?;
         let header_at = out.len();
@@ -246,6 +251,7 @@ impl Connection {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             mandatory: publish.mandatory,
+            immediate: publish.immediate,
             properties: publish.properties,
             body_size: body.len() as u64,
         };

@@ -25,7 +25,8 @@ pub(super) struct Retained {
     messages: VecDeque<(u64, Option<Message>)>,
 }
 
-/// A message that can be published once more.
+/// A message that can be published once more. It is not immediate: such a message is for now or never, and one that the
+/// broker closes the connection for would do so again and again.
 #[derive(Debug)]
 pub(super) struct Message {
     exchange: Box<[u8]>,
@@ -54,6 +55,7 @@ impl Message {
             exchange: ShortStr::from_bytes(&self.exchange)?,
             routing_key: ShortStr::from_bytes(&self.routing_key)?,
             mandatory: self.mandatory,
+            immediate: false,
             properties: &self.properties,
             body: PublishBody::Shared(self.body.clone()),
         })

@@ -341,6 +341,7 @@ impl World {
                         exchange: ShortStr::EMPTY,
                         routing_key: ShortStr::new("q").unwrap(),
                         mandatory: input.flag(),
+                        immediate: false,
                         properties: &Properties::new(),
                         body: PublishBody::Borrowed(b"batch"),
                     };
@@ -359,6 +360,7 @@ impl World {
             exchange: ShortStr::EMPTY,
             routing_key: ShortStr::new("q").unwrap(),
             mandatory: input.flag(),
+            immediate: false,
             properties: &Properties::new(),
             body_size: [0, 1, 5000, 300_000][input.below(4)],
         };
@@ -420,11 +422,13 @@ impl World {
     }
 
     fn publish(&mut self, input: &mut Input<'_>, channel: ChannelId) {
-        let size = [0, 1, 100, 5000, self.large.len()][input.below(5)];
+        let kind = input.below(10);
+        let size = [0, 1, 100, 5000, self.large.len()][kind % 5];
         let publish = Publish {
             exchange: ShortStr::EMPTY,
             routing_key: ShortStr::new("q").unwrap(),
             mandatory: input.flag(),
+            immediate: kind >= 5,
             properties: &Properties::new(),
             body: PublishBody::Shared(self.large.slice(..size)),
         };

@@ -653,6 +653,7 @@ pub(crate) fn publish<'a>(routing_key: &'a str, properties: &'a Properties, body
         exchange: ShortStr::EMPTY,
         routing_key: short(routing_key),
         mandatory: false,
+        immediate: false,
         properties,
         body: PublishBody::Borrowed(body),
     }

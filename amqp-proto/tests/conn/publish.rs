@@ -41,6 +41,8 @@ fn a8_a_publish_is_these_bytes() {
         sent.iter().map(|sent| sent.kind).collect::<Vec<_>>(),
         [FrameKind::Method, FrameKind::Header, FrameKind::Body]
     );
+    peer.connection.publish(channel, &Publish { immediate: true, ..message }).unwrap();
+    assert_eq!(peer.sent()[0].payload, b"\0\x3C\0\x28\0\0\x02ex\x02rk\x03");
     // An empty body has no frame.
     peer.connection.publish(channel, &publish("rk", &properties, b"")).unwrap();
     assert_eq!(peer.names(), ["1 basic.publish", "1 header"]);

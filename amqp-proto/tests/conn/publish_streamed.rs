@@ -19,6 +19,7 @@ fn begin(connection: &mut Connection, channel: ChannelId, body_size: u64) -> Res
         exchange: ShortStr::EMPTY,
         routing_key: short("q"),
         mandatory: true,
+        immediate: false,
         properties: &Properties::new(),
         body_size,
     };

@@ -227,6 +227,9 @@ impl Player<'_> {
     fn content(&self, message: Message) -> amqp_blocking::Message<'static> {
         let body = format!("message {}", self.published);
         let mut content = amqp_blocking::Message::new(body).mandatory(message.mandatory);
+        if message.immediate {
+            content = content.immediate();
+        }
         if message.persistent {
             content = content.persistent();
         }

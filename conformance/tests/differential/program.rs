@@ -84,6 +84,7 @@ pub(crate) enum Argument {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
     pub(crate) mandatory: bool,
+    pub(crate) immediate: bool,
     pub(crate) persistent: bool,
     pub(crate) priority: Option<u8>,
     pub(crate) expiration: Option<&'static str>,
@@ -268,7 +269,7 @@ fn message() -> impl Strategy<Value = Message> {
     let expiration = prop_oneof![9 => Just("0"), 3 => Just("60000"), 1 => Just("soon"), 1 => Just("-1")];
     let user = prop_oneof![3 => Just("guest"), 1 => Just("somebody")];
     (
-        one_in(3),
+        (one_in(3), one_in(60)),
         one_in(12),
         rarely(0..5_u8),
         rarely(expiration),
@@ -276,8 +277,9 @@ fn message() -> impl Strategy<Value = Message> {
         rarely(key()),
         proptest::option::weighted(0.04, user),
     )
-        .prop_map(|(mandatory, persistent, priority, expiration, header, copy_to, user)| Message {
+        .prop_map(|((mandatory, immediate), persistent, priority, expiration, header, copy_to, user)| Message {
             mandatory,
+            immediate,
             persistent,
             priority,
             expiration,

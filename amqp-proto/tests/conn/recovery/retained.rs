@@ -1,6 +1,6 @@
 //! Messages that are published at least once.
 
-use amqp_proto::conn::{ChannelId, ConfirmId, Outcome, PublishBody, Reply};
+use amqp_proto::conn::{ChannelId, ConfirmId, Outcome, Publish, PublishBody, Reply};
 use amqp_proto::error::ErrorKind;
 use amqp_proto::method::{Method, Properties, basic};
 use bytes::Bytes;
@@ -62,6 +62,23 @@ fn f29_what_is_unconfirmed_is_sent_again_in_order_and_each_has_its_outcome_once(
     assert!(matches!(peer.outcome(later), Outcome::Acked));
     lose(&mut peer);
     assert!(come_back(&mut peer).is_empty());
+}
+
+#[test]
+fn f22_f29_an_immediate_message_is_for_now_and_not_sent_again() {
+    let mut peer = open();
+    let channel = retaining(&mut peer);
+    let before = send(&mut peer, channel, "a");
+    let none = Properties::new();
+    let immediate = Publish { immediate: true, ..publish("b", &none, b"x") };
+    let immediate = peer.connection.publish_confirmed(channel, &immediate).unwrap();
+    let after = send(&mut peer, channel, "c");
+    assert_eq!(published(&mut peer), ["a", "b", "c"]);
+    lose(&mut peer);
+    unknown(&peer.outcome(immediate));
+    assert_eq!(come_back(&mut peer), ["a", "c"]);
+    peer.ack(1, 2, true);
+    assert!([before, after].into_iter().all(|confirm| matches!(peer.outcome(confirm), Outcome::Acked)));
 }
 
 #[test]
@@ -137,7 +154,7 @@ fn f29_a_large_body_is_sent_again_whole() {
     let mut peer = open();
     let channel = retaining(&mut peer);
     let (none, body) = (Properties::new(), Bytes::from(vec![7; 700_000]));
-    let large = amqp_proto::conn::Publish { body: PublishBody::Shared(body), ..publish("large", &none, b"") };
+    let large = Publish { body: PublishBody::Shared(body), ..publish("large", &none, b"") };
     let confirm = peer.connection.publish_confirmed(channel, &large).unwrap();
     lose(&mut peer);
     peer.reconnect();
