@@ -90,5 +90,5 @@ pub use crate::core::record::PublishInfo;
 pub use crate::core::{Core, NotThere, On, Reaction, Rule, Seen, SessionId};
 pub use emulate::Emulate;
 pub use limits::Limits;
-pub use mechanism::Mechanism;
+pub use mechanism::{CertificateName, Mechanism};
 pub use server::{Broker, Builder};

@@ -21,6 +21,9 @@ pub enum Mechanism {
     AmqPlain,
     /// `ANONYMOUS`: anybody, as the user `guest`.
     Anonymous,
+    /// `EXTERNAL`: the user whom the client's certificate names, without a password. It is offered over TLS only, as by
+    /// RabbitMQ's plugin `rabbitmq_auth_mechanism_ssl`; see [`CertificateName`].
+    External,
     /// `RABBIT-CR-DEMO`: the broker asks for the password in a challenge.
     RabbitCrDemo,
 }
@@ -33,6 +36,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::AmqPlain => "AMQPLAIN",
             Self::Anonymous => "ANONYMOUS",
+            Self::External => "EXTERNAL",
             Self::RabbitCrDemo => "RABBIT-CR-DEMO",
         }
     }
@@ -45,4 +49,16 @@ impl Mechanism {
             Emulate::V4_3 => &[Self::AmqPlain, Self::Anonymous, Self::Plain],
         }
     }
+}
+
+/// Which name in a client's certificate is that of its user, for [`Mechanism::External`]: RabbitMQ's setting
+/// `ssl_cert_login_from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CertificateName {
+    /// All of the subject, its last part first: `CN=alice,O=example`.
+    #[default]
+    DistinguishedName,
+    /// The subject's `CN`: `alice`. Of several, all, with commas between.
+    CommonName,
 }

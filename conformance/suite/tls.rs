@@ -23,7 +23,7 @@ cases! {
     a1_clear_text_to_a_port_of_tls_is_an_error_that_says_so,
     c1_a_refused_certificate_is_an_error_and_not_tried_again,
     f9_a_server_that_is_silent_in_the_handshake_of_tls_is_given_up,
-    f16_external_takes_the_name_from_the_client_certificate needs "the plugin for EXTERNAL",
+    f16_external_takes_the_name_from_the_client_certificate,
     f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set,
     f18_a_certificate_out_of_its_time_is_refused,
     f18_p45_a_certificate_by_an_unknown_authority_is_refused,

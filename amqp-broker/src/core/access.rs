@@ -72,8 +72,8 @@ impl Users {
         }
     }
 
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.all.contains_key(name.as_bytes())
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.all.contains_key(name)
     }
 
     pub(super) fn remove(&mut self, name: &str) -> bool {

@@ -153,6 +153,14 @@ impl Core {
         }
     }
 
+    /// The client of the session has shown a certificate, which names this user.
+    #[cfg(feature = "tls")]
+    pub(crate) fn note_certificate(&mut self, session: SessionId, user: &[u8]) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.certified = Some(Name::from(user));
+        }
+    }
+
     /// Takes whole frames from `input`, and carries them out. A partial one stays in it, and so does everything while
     /// the session does not [want to read](Self::wants_read).
     pub fn handle_input(&mut self, now: Instant, session: SessionId, input: &mut BytesMut) {

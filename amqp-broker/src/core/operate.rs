@@ -68,7 +68,7 @@ impl Core {
 
     pub(crate) fn allow_everything(&mut self, user: &str, vhost: &str) -> Result<(), NotThere> {
         self.vhost_of(vhost)?;
-        if !self.users.contains(user) {
+        if !self.users.contains(user.as_bytes()) {
             return Err(NotThere(format!("user '{user}'")));
         }
         self.users.allow_all(user, vhost);

@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     transport: Transport,
     session: SessionId,
+    /// The core knows whom the client's certificate names.
+    #[cfg(feature = "tls")]
+    is_introduced: bool,
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
@@ -50,6 +53,8 @@ impl Connection {
         Self {
             transport,
             session,
+            #[cfg(feature = "tls")]
+            is_introduced: false,
             input: BytesMut::new(),
             output: Vec::new(),
             written: 0,
@@ -96,6 +101,8 @@ impl Connection {
             match self.transport.read(scratch) {
                 Ok(0) => return Progress::Ended,
                 Ok(count) => {
+                    #[cfg(feature = "tls")]
+                    self.introduce(shared);
                     budget = budget.saturating_sub(count);
                     // Less than there was room for: the socket is empty. Of TLS that is not known.
                     self.readable = count == scratch.len() || self.read_closed || self.transport.is_secure();
@@ -112,6 +119,18 @@ impl Connection {
             }
         }
         Progress::Waits
+    }
+
+    /// Says whom the client's certificate names: the handshake of TLS is over.
+    #[cfg(feature = "tls")]
+    fn introduce(&mut self, shared: &Shared) {
+        if std::mem::replace(&mut self.is_introduced, true) {
+            return;
+        }
+        let certificate = self.transport.client_certificate();
+        if let Some(user) = certificate.and_then(|it| super::certificate::user(it, shared.login_from())) {
+            shared.core().note_certificate(self.session, &user);
+        }
     }
 
     /// What waits in the buffer may go on now; `true` if there is more to be read.

@@ -1,7 +1,9 @@
 //! The broker on a port: a [`Broker`] is a handle on the thread of `event_loop`, which moves bytes between sockets
-//! (`listener`, `connection`, `transport`) and the [`Core`]. Both share the core behind a mutex (`shared`); a handle that has changed
+//! (`listener`, `connection`, `transport`, and `certificate` for whom a client's names) and the [`Core`]. Both share the core behind a mutex (`shared`); a handle that has changed
 //! something wakes the thread. `inspect` is what tests ask of it, `operate` what they do to it.
 
+#[cfg(feature = "tls")]
+mod certificate;
 mod connection;
 mod event_loop;
 mod inspect;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Waker;
 
+#[cfg(feature = "tls")]
+use crate::CertificateName;
 use crate::core::Core;
 use crate::{Emulate, Limits, Mechanism};
 use event_loop::EventLoop;
@@ -43,6 +47,8 @@ pub struct Builder {
     port: u16,
     seed: Option<u64>,
     security: Security,
+    #[cfg(feature = "tls")]
+    login_from: CertificateName,
 }
 
 impl Builder {
@@ -90,6 +96,27 @@ impl Builder {
         self
     }
 
+    /// Which name in a client's certificate is that of its user, for [`Mechanism::External`]. RabbitMQ's default is the whole
+    /// of it.
+    ///
+    /// ```no_run
+    /// # fn example(config: rustls::ServerConfig) -> std::io::Result<()> {
+    /// use amqp_broker::{Broker, CertificateName, Mechanism};
+    ///
+    /// // The configuration asks for certificates of clients.
+    /// let broker = Broker::builder().tls(config).mechanisms(&[Mechanism::External]).login_from(CertificateName::CommonName);
+    /// let broker = broker.start()?;
+    /// broker.add_user("alice", "a password that is not used");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn login_from(mut self, name: CertificateName) -> Self {
+        self.login_from = name;
+        self
+    }
+
     /// Starts the broker.
     ///
     /// # Errors
@@ -105,7 +132,10 @@ impl Builder {
         if let Some(mechanisms) = self.mechanisms {
             core.set_mechanisms(mechanisms);
         }
-        let shared = Arc::new(Shared::new(core));
+        let shared = Shared::new(core);
+        #[cfg(feature = "tls")]
+        let shared = shared.with_login_from(self.login_from);
+        let shared = Arc::new(shared);
         shared.add_listener(listener);
         let event_loop = EventLoop::new(Arc::clone(&shared))?;
         let waker = event_loop.waker();
@@ -148,6 +178,8 @@ impl Broker {
             port: 0,
             seed: None,
             security: Security::default(),
+            #[cfg(feature = "tls")]
+            login_from: CertificateName::default(),
         }
     }
 

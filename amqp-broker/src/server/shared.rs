@@ -10,6 +10,8 @@ use crate::core::Core;
 #[derive(Debug)]
 pub(super) struct Shared {
     core: Mutex<Core>,
+    #[cfg(feature = "tls")]
+    login_from: crate::CertificateName,
     /// Listeners that the thread has not taken yet.
     listeners: Mutex<Vec<Listener>>,
     /// Nobody new is let in.
@@ -25,6 +27,8 @@ impl Shared {
     pub(super) fn new(core: Core) -> Self {
         Self {
             core: Mutex::new(core),
+            #[cfg(feature = "tls")]
+            login_from: crate::CertificateName::default(),
             listeners: Mutex::default(),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -36,6 +40,19 @@ impl Shared {
     /// The broker itself. Nothing panics while it is locked; a rule's predicate may, and that is not the broker's fault.
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
+    }
+
+    /// Takes another name in a certificate for that of its user.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_login_from(mut self, name: crate::CertificateName) -> Self {
+        self.login_from = name;
+        self
+    }
+
+    /// Which name in a certificate is that of its user.
+    #[cfg(feature = "tls")]
+    pub(super) fn login_from(&self) -> crate::CertificateName {
+        self.login_from
     }
 
     pub(super) fn add_listener(&self, listener: Listener) {

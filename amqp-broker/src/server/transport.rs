@@ -54,6 +54,15 @@ impl Transport {
         !matches!(self, Self::Clear(_))
     }
 
+    /// The certificate that the client has shown, in DER, once something was read.
+    #[cfg(feature = "tls")]
+    pub(super) fn client_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Clear(_) => None,
+            Self::Tls(tls) => tls.conn.peer_certificates()?.first().map(AsRef::as_ref),
+        }
+    }
+
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         match self {
             Self::Clear(stream) => stream,

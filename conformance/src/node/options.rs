@@ -8,6 +8,9 @@ use super::place::token;
 /// How often a node looks for acks that are overdue.
 const TICKS: (&str, &str) = ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-rabbit channel_tick_interval 500");
 
+/// The plugin for the mechanism EXTERNAL, which `amqp-broker` knows by itself.
+const EXTERNAL: &str = "rabbitmq_auth_mechanism_ssl";
+
 /// How a node is to be started. `Options::default()` is a plain broker with the user `guest` and no plugins.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -72,9 +75,10 @@ impl Options {
         self.config(format!("consumer_timeout = {millis}")).env(variable, ticks)
     }
 
-    /// Whether there is more than lines for `rabbitmq.conf`.
+    /// Whether there is what `amqp-broker` has nothing like.
     pub(crate) fn needs_rabbitmq(&self) -> bool {
-        !self.plugins.is_empty() || self.env.iter().any(|(name, value)| (&name[..], &value[..]) != TICKS)
+        self.plugins.iter().any(|plugin| plugin != EXTERNAL)
+            || self.env.iter().any(|(name, value)| (&name[..], &value[..]) != TICKS)
     }
 
     /// Enables a plugin, such as `rabbitmq_management`. Its listeners are for a `config` line to keep on loopback.

@@ -6,7 +6,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use amqp_broker::{Alarm, Emulate, Limits, Mechanism};
+use amqp_broker::{Alarm, CertificateName, Emulate, Limits, Mechanism};
 
 use super::secure::server_config;
 use crate::certificates::Identity;
@@ -39,10 +39,11 @@ impl Subject {
             Ok(other) => return Err(Failure::new(format!("{VARIABLE} is {other:?}, not 3.10, 4.0 or 4.3"))),
         };
         if options.needs_rabbitmq() {
-            return Err(Failure::new("amqp-broker has no plugins, and no environment of its own"));
+            return Err(Failure::new("amqp-broker has no such plugin, and no environment of its own"));
         }
         let mut limits = Limits::of(version);
         let mut mechanisms = Vec::new();
+        let mut login_from = CertificateName::default();
         for line in options.config_lines() {
             let (key, value) = line.split_once('=').map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
             match (key, value.parse(), mechanism(value)) {
@@ -50,11 +51,14 @@ impl Subject {
                 ("consumer_timeout", Ok(millis), _) => {
                     limits = limits.with_consumer_timeout(Duration::from_millis(millis as u64));
                 }
+                ("ssl_cert_login_from", ..) if value == "common_name" => login_from = CertificateName::CommonName,
+                // Its listeners say for themselves whether they verify.
+                ("ssl_options.verify", ..) => {}
                 (key, _, Some(mechanism)) if key.starts_with("auth_mechanisms.") => mechanisms.push(mechanism),
                 _ => return Err(Failure::new(format!("amqp-broker has no setting {line:?}"))),
             }
         }
-        let mut broker = amqp_broker::Broker::builder().emulate(version).limits(limits);
+        let mut broker = amqp_broker::Broker::builder().emulate(version).limits(limits).login_from(login_from);
         if !mechanisms.is_empty() {
             broker = broker.mechanisms(&mechanisms);
         }
@@ -413,6 +417,6 @@ impl Subject {
 }
 
 fn mechanism(name: &str) -> Option<Mechanism> {
-    use Mechanism::{AmqPlain, Anonymous, Plain, RabbitCrDemo};
-    [Plain, AmqPlain, Anonymous, RabbitCrDemo].into_iter().find(|mechanism| mechanism.name() == name)
+    use Mechanism::{AmqPlain, Anonymous, External, Plain, RabbitCrDemo};
+    [Plain, AmqPlain, Anonymous, External, RabbitCrDemo].into_iter().find(|mechanism| mechanism.name() == name)
 }

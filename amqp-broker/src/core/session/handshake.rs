@@ -5,6 +5,7 @@ use amqp_proto::wire::{Deframer, FieldTable, FieldValue, LongStr, ShortStr, Tabl
 
 use super::fields::{Fields, fields};
 use super::{Core, Phase, SessionId};
+use crate::Mechanism;
 use crate::core::erlang::{Binary, has_odd_numbers};
 use crate::core::name::Name;
 use crate::core::refusal::{Outcome, Refusal};
@@ -15,7 +16,7 @@ const FRAME_MAX_AT_FIRST: u32 = 8192;
 impl Core {
     pub(super) fn start_handshake(&mut self, id: SessionId) {
         let properties = self.server_properties();
-        let mechanisms = self.mechanisms.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(" ");
+        let mechanisms = self.mechanisms_for(id).map(Mechanism::name).collect::<Vec<_>>().join(" ");
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.phase = Phase::Starting;
         session.deframer = Deframer::new(FRAME_MAX_AT_FIRST);

@@ -22,6 +22,12 @@ enum Login {
 }
 
 impl Core {
+    /// What is offered to this client.
+    pub(super) fn mechanisms_for(&self, id: SessionId) -> impl Iterator<Item = Mechanism> {
+        let is_secure = self.sessions.get(&id).is_some_and(|session| session.tls);
+        self.mechanisms.iter().copied().filter(move |mechanism| is_secure || *mechanism != Mechanism::External)
+    }
+
     pub(super) fn log_in(&mut self, id: SessionId, start: &connection::StartOk<'_>) {
         let flag = |capabilities: TableRef<'_>, name: &str| {
             capabilities.get(name).and_then(|value| value.as_bool()).unwrap_or_default()
@@ -36,9 +42,10 @@ impl Core {
             consumer_cancel_notify: flag(capabilities, "consumer_cancel_notify"),
         };
         let asked_for = start.mechanism.as_bytes();
-        match self.mechanisms.iter().copied().find(|mechanism| mechanism.name().as_bytes() == asked_for) {
+        let found = self.mechanisms_for(id).find(|mechanism| mechanism.name().as_bytes() == asked_for);
+        match found {
             Some(mechanism) => {
-                let login = self.authenticate(mechanism, start.response.0).unwrap_or(Login::Nonsense);
+                let login = self.authenticate(id, mechanism, start.response.0).unwrap_or(Login::Nonsense);
                 self.decide(id, mechanism, login);
             }
             None => self.hush(id),
@@ -55,7 +62,7 @@ impl Core {
     }
 
     /// What a first response comes to; `None` if it makes no sense.
-    fn authenticate(&self, mechanism: Mechanism, response: &[u8]) -> Option<Login> {
+    fn authenticate(&self, id: SessionId, mechanism: Mechanism, response: &[u8]) -> Option<Login> {
         match mechanism {
             Mechanism::Plain => {
                 let mut parts = response.splitn(3, |&byte| byte == 0);
@@ -69,6 +76,12 @@ impl Core {
             }
             // RabbitMQ lets these in as guest.
             Mechanism::Anonymous => Some(Login::Granted(Name::from("guest"))),
+            // What the response says does not count.
+            Mechanism::External => {
+                let certified = self.sessions.get(&id)?.certified.clone();
+                let known = certified.filter(|user| self.users.contains(user.as_bytes()));
+                Some(known.map_or(Login::Refused, Login::Granted))
+            }
             Mechanism::RabbitCrDemo => Some(Login::Challenged(Name::from(response))),
         }
     }

@@ -103,6 +103,8 @@ pub(super) struct Session {
     /// Until when nothing is written, by a fault.
     pub(super) silent_until: Micros,
     pub(super) tls: bool,
+    /// Whom the client's certificate names.
+    pub(super) certified: Option<Name>,
 }
 
 impl Session {
@@ -133,6 +135,7 @@ impl Session {
             stalled: false,
             silent_until: 0,
             tls: false,
+            certified: None,
         }
     }
 
