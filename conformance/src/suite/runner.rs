@@ -1,5 +1,6 @@
 //! Runs the cases of one adapter, on libtest-mimic: the output and the options are those of `cargo test`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,12 +18,14 @@ use super::subject::Subject;
 use super::watch::Watch;
 
 /// Runs `cases` against one broker: a RabbitMQ node, as many in parallel as the machine has cores, but at least four and at
-/// most eight; or `amqp-broker`, where they mostly wait for themselves, 32 (`--test-threads` says otherwise). Prints what `cargo test` prints, and a table, and appends the results
-/// to the file that the environment variable `AMQP_SUITE_RESULTS` names, if it is set.
+/// most eight; or `amqp-broker`, where they mostly wait for themselves, 32 (`--test-threads` says otherwise). Those that may
+/// take longest begin first, so that none is waited for at the end. Prints what `cargo test` prints, and a table, and
+/// appends the results to the file that the environment variable `AMQP_SUITE_RESULTS` names, if it is set.
 ///
 /// `adapter` is how the table is headed. `block_on` runs a case to its end on the thread that calls it; what the case
 /// spawns must get on meanwhile, even while the case blocks this thread.
-pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, cases: Vec<Case>) -> ExitCode {
+pub fn run(adapter: &str, block_on: fn(CaseFuture) -> CaseResult, mut cases: Vec<Case>) -> ExitCode {
+    cases.sort_by_key(|case| Reverse(case.limit));
     let mut arguments = Arguments::from_args();
     let is_in_process = Subject::is_in_process();
     arguments.test_threads.get_or_insert_with(|| match thread::available_parallelism() {
