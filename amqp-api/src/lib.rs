@@ -41,6 +41,9 @@ mod delivery;
 pub mod driver;
 mod elapsed;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod message;
 mod options;

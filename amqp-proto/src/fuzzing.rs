@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets: they take any bytes, and panic where an invariant does not hold.
 //!
-//! Not part of the public API. `fuzz/` runs them under libFuzzer, `tests/fuzz_corpus.rs` on stable Rust.
+//! Not part of the public API. `fuzz/` runs them under libFuzzer, `tests/fuzz_corpus.rs` on stable Rust. [`Input`] and [`Peer`]
+//! serve the targets of other crates, too.
 
 #![expect(
     clippy::expect_used,
@@ -12,6 +13,7 @@
 mod broker;
 mod connection;
 mod input;
+mod peer;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -19,6 +21,8 @@ use std::collections::BTreeSet;
 use bytes::BytesMut;
 
 pub use self::connection::connection;
+pub use self::input::Input;
+pub use self::peer::Peer;
 use crate::method::{ContentHeader, Method, PropertiesRef, put_any, put_content_header};
 use crate::wire::{Deframer, EncodeError, FieldTable, Frame, FrameError, FrameKind, TableRef, put_frame};
 

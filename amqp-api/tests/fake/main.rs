@@ -1,4 +1,4 @@
-//! The handles and the driver in a world without a network: an executor in virtual time (`world`), byte streams that
+//! The handles and the driver in a world without a network: virtual time (`world`, over an `executor`), byte streams that
 //! answer as badly as they may (`wire`), and a scripted broker at their other end (`peer`). A seed decides everything.
 //! `walk` drops every future of the API wherever it waits.
 
@@ -10,6 +10,9 @@ mod dial;
 mod driver;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+#[path = "../../src/fuzzing/executor.rs"]
+mod executor;
 #[cfg(test)]
 mod handles;
 #[cfg(test)]

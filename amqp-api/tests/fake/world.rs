@@ -1,19 +1,19 @@
-//! The executor: tasks in an order that the seed decides, a clock that jumps to the next deadline when nothing else can
-//! happen, and a panic when nothing can happen at all: then a wake-up was lost.
+//! The world: tasks run in an order that the seed decides, the clock jumps to the next deadline when nothing else can happen,
+//! and there is a panic when nothing can happen at all: then a wake-up was lost.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use amqp_api::driver::{BoxFuture, Io, Runtime, attach};
 use amqp_api::{Address, Config, ConnectOptions, Connection, Error, TcpOptions};
 
+use crate::executor::{Executor, Flag};
 use crate::peer::Peer;
 use crate::tools::Rng;
 use crate::wire::{FakeIo, Manners, WireHandle};
@@ -24,17 +24,13 @@ pub(crate) struct World(Arc<Inner>);
 struct Inner {
     seed: u64,
     start: Instant,
+    executor: Executor,
     state: Mutex<State>,
-    runnable: Mutex<VecDeque<Arc<Task>>>,
 }
 
 struct State {
     rng: Rng,
-    now: Instant,
-    timers: Vec<(Instant, u64, Waker)>,
-    next_timer: u64,
     wires: Vec<WireHandle>,
-    tasks: Vec<Arc<Task>>,
     /// Every address of every host, and what dialling it gives.
     addresses: Vec<(IpAddr, String, Host)>,
     dialled: Vec<String>,
@@ -66,30 +62,6 @@ impl Host {
     }
 }
 
-struct Task {
-    future: Mutex<Option<BoxFuture<()>>>,
-    queued: AtomicBool,
-    world: Weak<Inner>,
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        if let Some(world) = self.world.upgrade()
-            && !self.queued.swap(true, Ordering::SeqCst)
-        {
-            world.runnable.lock().unwrap().push_back(self);
-        }
-    }
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// A future that is run in steps.
 pub(crate) struct Stepped<'f, T> {
     future: Pin<Box<dyn Future<Output = T> + 'f>>,
@@ -98,7 +70,7 @@ pub(crate) struct Stepped<'f, T> {
 
 impl<'f, T> Stepped<'f, T> {
     pub(crate) fn new(future: impl Future<Output = T> + 'f) -> Self {
-        Self { future: Box::pin(future), flag: Arc::new(Flag(AtomicBool::new(true))) }
+        Self { future: Box::pin(future), flag: Flag::new() }
     }
 }
 
@@ -117,22 +89,13 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         type Clock = Instant;
         let now = Clock::now();
-        let state = State {
-            rng: Rng::new(seed),
-            now,
-            timers: Vec::new(),
-            next_timer: 0,
-            wires: Vec::new(),
-            tasks: Vec::new(),
-            addresses: Vec::new(),
-            dialled: Vec::new(),
-        };
-        Self(Arc::new(Inner { seed, start: now, state: Mutex::new(state), runnable: Mutex::default() }))
+        let state = State { rng: Rng::new(seed), wires: Vec::new(), addresses: Vec::new(), dialled: Vec::new() };
+        Self(Arc::new(Inner { seed, start: now, executor: Executor::new(now), state: Mutex::new(state) }))
     }
 
     /// How much virtual time has passed.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.0.state.lock().unwrap().now - self.0.start
+        self.0.executor.now() - self.0.start
     }
 
     /// A stream to a new peer.
@@ -185,7 +148,11 @@ impl World {
                 Step::Done(output) => return output,
                 Step::Moved => {}
                 Step::Still => {
-                    assert!(self.jump(), "nothing can happen any more: a wake-up was lost (seed {})", self.0.seed);
+                    assert!(
+                        self.0.executor.jump(),
+                        "nothing can happen any more: a wake-up was lost (seed {})",
+                        self.0.seed
+                    );
                 }
             }
         }
@@ -198,18 +165,12 @@ impl World {
         if first == 0 && self.network() {
             return Step::Moved;
         }
-        if stepped.flag.0.swap(false, Ordering::SeqCst) {
-            let waker = Waker::from(Arc::clone(&stepped.flag));
-            return match stepped.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(output) => Step::Done(output),
-                Poll::Pending => Step::Moved,
-            };
+        match stepped.flag.poll(stepped.future.as_mut()) {
+            Some(Poll::Ready(output)) => return Step::Done(output),
+            Some(Poll::Pending) => return Step::Moved,
+            None => {}
         }
-        if self.run_one() || stepped.flag.0.load(Ordering::SeqCst) || self.network() {
-            Step::Moved
-        } else {
-            Step::Still
-        }
+        if self.run_one() || stepped.flag.is_set() || self.network() { Step::Moved } else { Step::Still }
     }
 
     /// Runs a future and everything else until nothing can happen before the clock moves.
@@ -230,93 +191,49 @@ impl World {
 
     /// Lets this much time pass.
     pub(crate) fn sleep(&self, time: Duration) {
-        let deadline = self.0.state.lock().unwrap().now + time;
+        let deadline = self.now() + time;
         self.block_on(self.sleep_until(deadline));
         self.settle();
     }
 
     /// The same, inside of a future: long enough for a loss to be noticed.
     pub(crate) async fn sleep_a_while(&self) {
-        let deadline = self.0.state.lock().unwrap().now + Duration::from_millis(1);
+        let deadline = self.now() + Duration::from_millis(1);
         self.sleep_until(deadline).await;
     }
 
     /// Drops every task, as a runtime does that is shut down.
     pub(crate) fn drop_tasks(&self) {
-        let tasks = std::mem::take(&mut self.0.state.lock().unwrap().tasks);
-        for task in tasks {
-            let future = task.future.lock().unwrap().take();
-            drop(future);
-        }
+        self.0.executor.drop_tasks();
     }
 
     /// How many tasks have not ended.
     pub(crate) fn task_count(&self) -> usize {
-        let tasks = self.0.state.lock().unwrap().tasks.clone();
-        tasks.iter().filter(|task| task.future.lock().unwrap().is_some()).count()
+        self.0.executor.task_count()
     }
 
     fn run_one(&self) -> bool {
         let pick = self.0.state.lock().unwrap().rng.below(1 << 20);
-        let task = {
-            let mut runnable = self.0.runnable.lock().unwrap();
-            if runnable.is_empty() {
-                return false;
-            }
-            let at = pick % runnable.len();
-            runnable.remove(at).unwrap()
-        };
-        task.queued.store(false, Ordering::SeqCst);
-        let mut slot = task.future.lock().unwrap();
-        if let Some(future) = &mut *slot {
-            let waker = Waker::from(Arc::clone(&task));
-            if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                *slot = None;
-            }
-        }
-        true
+        self.0.executor.run_one(pick)
     }
 
     fn network(&self) -> bool {
         let wires = self.0.state.lock().unwrap().wires.clone();
         wires.iter().filter(|wire| wire.step()).count() > 0
     }
-
-    fn jump(&self) -> bool {
-        let due = {
-            let mut state = self.0.state.lock().unwrap();
-            let Some(next) = state.timers.iter().map(|(at, ..)| *at).min() else { return false };
-            state.now = state.now.max(next);
-            let now = state.now;
-            let (due, later) = std::mem::take(&mut state.timers).into_iter().partition(|(at, ..)| *at <= now);
-            state.timers = later;
-            let due: Vec<_> = due;
-            due
-        };
-        due.into_iter().for_each(|(_, _, waker)| waker.wake());
-        true
-    }
 }
 
 impl Runtime for World {
     fn now(&self) -> Instant {
-        self.0.state.lock().unwrap().now
+        self.0.executor.now()
     }
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<()> {
-        let mut state = self.0.state.lock().unwrap();
-        state.next_timer += 1;
-        Box::pin(Sleep { world: self.clone(), deadline, key: state.next_timer })
+        Box::pin(self.0.executor.sleep_until(deadline))
     }
 
     fn spawn(&self, task: BoxFuture<()>) {
-        let task = Arc::new(Task {
-            future: Mutex::new(Some(task)),
-            queued: AtomicBool::new(false),
-            world: Arc::downgrade(&self.0),
-        });
-        self.0.state.lock().unwrap().tasks.push(Arc::clone(&task));
-        task.wake();
+        self.0.executor.spawn(task);
     }
 
     fn resolve(&self, address: &Address) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
@@ -346,33 +263,5 @@ impl Runtime for World {
 
     fn seed(&self) -> u64 {
         self.0.seed
-    }
-}
-
-struct Sleep {
-    world: World,
-    deadline: Instant,
-    key: u64,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.world.0.state.lock().unwrap();
-        if state.now >= self.deadline {
-            return Poll::Ready(());
-        }
-        let key = self.key;
-        state.timers.retain(|(_, other, _)| *other != key);
-        state.timers.push((self.deadline, key, cx.waker().clone()));
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        let key = self.key;
-        self.world.0.state.lock().unwrap().timers.retain(|(_, other, _)| *other != key);
     }
 }

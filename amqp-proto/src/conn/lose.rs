@@ -32,15 +32,18 @@ impl Connection {
         recovering.restore = None;
         recovering.repairs.clear();
         recovering.cause = Some(cause.clone());
-        let internal = recovering.channel.take();
+        recovering.channel = None;
         self.enter(Phase::Lost { delay });
         self.heartbeats = None;
         if self.blocked.take().is_some() {
             self.event(Event::Unblocked);
         }
         self.event(if was_up { Event::Disconnected(cause.clone()) } else { Event::AttemptFailed(cause.clone()) });
-        if let Some(id) = internal {
-            self.forget_internal_channel(id);
+        // Also one that is being closed.
+        for id in self.channels.ids() {
+            if self.is_internal_channel(id) {
+                self.forget_internal_channel(id);
+            }
         }
         self.report_unsent();
         self.lose_secrets(cause);

@@ -249,7 +249,10 @@ impl Connection {
         if self.is_open()
             && let Some(backlog) = self.channels.get_mut(id).and_then(|channel| channel.backlog.take())
         {
-            self.out.tail().extend_from_slice(&backlog.into_tail());
+            // Where the connection is lost, the channel is opened when it is back.
+            if !self.is_disconnected() {
+                self.out.tail().extend_from_slice(&backlog.into_tail());
+            }
             self.join_turns(id);
             self.grant_room();
         }

@@ -1,6 +1,6 @@
 //! Declaring again what was declared, on a channel of its own: [`Restore`] says what comes next.
 
-use super::channel::{About, Pending};
+use super::channel::{About, ChannelState, Pending};
 use super::handshake::Phase;
 use super::replies::{CHANNEL_CLOSE_OK, CHANNEL_OPEN_OK};
 use super::{ChannelId, Connection, Event};
@@ -166,6 +166,7 @@ impl Connection {
         };
         // A close has no field that could fail to encode.
         let _ = put_method(self.out.tail(), channel.number, &close);
+        channel.state = ChannelState::Closing;
         channel.await_reply(Pending { reply: CHANNEL_CLOSE_OK, request: None, about: About::Declare });
     }
 

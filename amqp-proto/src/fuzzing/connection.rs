@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::broker::Broker;
 use super::input::Input;
-use super::watch::Watch;
+use super::peer::Peer;
 use crate::config::{Config, Heartbeat};
 use crate::conn::{
     BatchId, BodyId, ChannelId, ConfirmId, Connection, Consume, ConsumerId, DeliveryTag, Event, Next, NextChunk,
@@ -15,7 +14,7 @@ use crate::conn::{
 };
 use crate::error::ErrorKind;
 use crate::method::{Method, Properties, ReplyCode, basic, channel, confirm, queue, tx};
-use crate::wire::{Deframer, PROTOCOL_HEADER, ShortStr};
+use crate::wire::{Deframer, ShortStr};
 
 /// The frame size of the fuzzed connection: the least, so that there are many frames.
 const FRAME_MAX: u32 = 4096;
@@ -61,7 +60,7 @@ fn scripted(start: Instant, data: &[u8]) {
         match input.below(5) {
             0 | 1 => {
                 let mut bytes = Vec::new();
-                world.broker.speak(&mut input, &mut bytes);
+                world.peer.speak(&mut input, &mut bytes);
                 world.socket.extend_from_slice(&bytes);
             }
             2 | 3 => world.application(&mut input),
@@ -77,7 +76,7 @@ fn scripted(start: Instant, data: &[u8]) {
 struct World {
     connection: Connection,
     now: Instant,
-    broker: Broker,
+    peer: Peer,
     /// From the broker: in the socket, then read but not cut.
     socket: BytesMut,
     read: BytesMut,
@@ -85,10 +84,6 @@ struct World {
     /// To the broker.
     stalled: bool,
     outbound: Outbound,
-    written: BytesMut,
-    server: Deframer,
-    greeted: bool,
-    watch: Watch,
 
     channels: Vec<ChannelId>,
     consumers: Vec<ConsumerId>,
@@ -115,25 +110,21 @@ impl World {
             .close_timeout(Duration::from_secs(15))
             .max_body_size(8000);
         let connection = Connection::new(config, now, 1);
-        let broker = Broker::new(input.flag());
+        let peer = Peer::new(input.flag(), FRAME_MAX);
         let mut socket = Vec::new();
-        if broker.orderly || input.byte() < 240 {
-            Broker::handshake(FRAME_MAX, &mut socket);
+        if peer.is_orderly() || input.byte() < 240 {
+            peer.handshake(&mut socket);
         }
         let mut world = Self {
             requests: vec![connection.opened()],
             deframer: Deframer::new(connection.frame_max()),
             connection,
             now,
-            broker,
+            peer,
             socket: BytesMut::from(&socket[..]),
             read: BytesMut::new(),
             stalled: false,
             outbound: Outbound::new(),
-            written: BytesMut::new(),
-            server: Deframer::new(FRAME_MAX),
-            greeted: false,
-            watch: Watch::default(),
             channels: Vec::new(),
             consumers: Vec::new(),
             confirms: Vec::new(),
@@ -193,21 +184,9 @@ impl World {
         if count == 0 {
             return 0;
         }
-        self.written.extend_from_slice(&bytes[..count]);
         self.outbound.advance(count);
         self.connection.handle_wrote(self.now, count);
-        if !self.greeted && self.written.len() >= PROTOCOL_HEADER.len() {
-            assert_eq!(self.written.split_to(PROTOCOL_HEADER.len())[..], PROTOCOL_HEADER);
-            self.greeted = true;
-        }
-        if self.greeted {
-            while let Some(block) = self.server.next_block(&mut self.written).expect("whole frames within the limit") {
-                for frame in block.frames() {
-                    self.watch.frame(&frame);
-                    self.broker.heard(&frame);
-                }
-            }
-        }
+        self.peer.hear(&bytes[..count]);
         count
     }
 
@@ -492,7 +471,7 @@ impl World {
                 Ok(Reply::Got(Some(delivery))) => self.deliveries.push(delivery.delivery_tag()),
                 Err(error) => match error.kind() {
                     ErrorKind::Internal(_) => panic!("{error}"),
-                    ErrorKind::Protocol(_) => assert!(!self.broker.orderly, "{error}"),
+                    ErrorKind::Protocol(_) => assert!(!self.peer.is_orderly(), "{error}"),
                     _ => {}
                 },
                 Ok(_) => {}

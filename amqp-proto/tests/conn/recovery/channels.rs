@@ -3,8 +3,9 @@
 use amqp_proto::conn::{Consume, Event, Next, NextChunk, Outcome};
 use amqp_proto::error::ErrorKind;
 use amqp_proto::method::{Method, Properties, ReplyCode, basic, connection};
+use amqp_proto::wire::FrameKind;
 
-use super::{assert_lost, lose, open};
+use super::{assert_lost, config, lose, open};
 use crate::peer::{Peer, TUNE, consume, consume_no_ack, deliver, message, seconds, unknown};
 
 #[test]
@@ -381,4 +382,22 @@ fn f43_heartbeats_that_stop_are_a_loss() {
         peer.advance(seconds(1));
     }
     assert!(!peer.connection.is_finished());
+}
+
+#[test]
+fn nothing_follows_the_close_of_a_faulty_peer_when_a_channel_waits_for_the_number_of_one_that_is_closing() {
+    let mut peer = Peer::open_with(config().channel_max(1), TUNE);
+    let first = peer.channel();
+    let closed = peer.connection.close_channel(first).unwrap();
+    let (_, opened) = peer.connection.open_channel().unwrap();
+    assert_eq!(peer.names(), ["1 channel.close"]);
+    peer.send_frame(FrameKind::Heartbeat, 1, b"");
+    assert!(peer.connection.is_disconnected() && !peer.connection.is_finished());
+    assert_eq!(peer.names(), ["0 connection.close"]);
+    // One is as closed as was asked for, the other is opened when the connection is back.
+    peer.reply(closed).unwrap();
+    peer.expect_waiting(opened);
+    peer.reconnect();
+    assert_eq!(peer.grant_all(), ["1 channel.open"]);
+    peer.reply(opened).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Declaring again what was declared.
 
 use amqp_proto::conn::{ChannelId, Consume, Event, RequestId};
-use amqp_proto::method::{Method, exchange, queue};
+use amqp_proto::method::{Method, channel, exchange, queue};
 use amqp_proto::wire::ShortStr;
 
 use super::{lose, open};
@@ -311,4 +311,27 @@ fn f43_an_auto_delete_queue_goes_from_the_record_with_its_last_consumer() {
     peer.send(1, amqp_proto::method::basic::CancelOk { consumer_tag: short("c") });
     peer.reply(cancel).unwrap();
     assert!(peer.connection.recorded().is_empty());
+}
+
+#[test]
+fn the_channel_that_things_are_declared_on_says_nothing_behind_its_close_and_is_not_opened_again_after_another_loss() {
+    let mut peer = open();
+    let channel = peer.channel();
+    ask(&mut peer, channel, queue("q"));
+    peer.grant_all();
+    for number in 2..5 {
+        lose(&mut peer);
+        peer.reconnect();
+        let sent = peer.sent();
+        let names: Vec<_> = sent.iter().map(crate::peer::Sent::name).collect();
+        assert_eq!(names, [format!("{number} channel.open"), format!("{number} queue.declare")]);
+        sent.iter().for_each(|sent| peer.grant(sent));
+        assert_eq!(peer.names(), [format!("{number} channel.close")]);
+        peer.send(number, channel::Flow { active: true });
+        peer.expect_nothing();
+    }
+    lose(&mut peer);
+    peer.reconnect();
+    assert_eq!(restored(&mut peer), ["5 channel.open", "5 queue q", "5 channel.close", "1 channel.open"]);
+    assert_eq!(peer.connection.channel_count(), 1);
 }
