@@ -26,7 +26,8 @@ use crate::shared::Touch;
 ///
 /// # Recovery
 ///
-/// With [`Config::recovery`](crate::Config::recovery) a connection that is lost comes back by itself. Its handles stay what
+/// A connection that is lost comes back by itself, unless it was made with [`Config::no_recovery`](crate::Config::no_recovery)
+/// or over a stream that was connected already; [`Config::recovery`](crate::Config::recovery) says how. Its handles stay what
 /// they are: channels are opened again with their settings (prefetch, confirm or transaction mode), and consumers are the
 /// same streams as before. The exchanges, queues and bindings that were declared over it are declared again first; queues
 /// that the broker names get their new name in their bindings and consumers.
@@ -75,6 +76,11 @@ impl Connection {
     /// A handle for a hook.
     pub(crate) fn in_hook(link: Link, tuning: Tuning) -> Self {
         Self { link, tuning, opens: conn::Connection::open_channel_for_hook }
+    }
+
+    /// What was declared over it so far is no concern of its next user.
+    pub(crate) fn forget_topology(&self) {
+        self.link.visit(Touch::Nothing, |state| state.conn.forget_topology());
     }
 
     pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
@@ -196,8 +202,8 @@ impl Connection {
         Call::start(keep, done, |conn| conn.update_secret(secret.as_ref(), reason.as_ref()).map(Some))
     }
 
-    /// What happens to the connection from now on: blocked, unblocked, its secret renewed, closed. There may be any number
-    /// of listeners; each gets every event.
+    /// What happens to the connection from now on: blocked, unblocked, lost, back, its secret renewed, closed. There may be any
+    /// number of listeners; each gets every event.
     ///
     /// ```no_run
     /// # async fn example(connection: amqp_api::Connection) {
@@ -207,7 +213,8 @@ impl Connection {
     /// while let Some(event) = events.next().await {
     ///     match event {
     ///         ConnectionEvent::Blocked { reason } => eprintln!("the broker does not take publishes: {reason}"),
-    ///         ConnectionEvent::Closed { cause: Some(error) } => eprintln!("the connection is lost: {error}"),
+    ///         ConnectionEvent::Disconnected { cause } => eprintln!("the connection is lost, and will be back: {cause}"),
+    ///         ConnectionEvent::Closed { cause: Some(error) } => eprintln!("the connection has ended: {error}"),
     ///         event => println!("{event:?}"),
     ///     }
     /// }

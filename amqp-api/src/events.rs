@@ -40,7 +40,7 @@ pub enum ConnectionEvent {
         /// Why.
         error: Error,
     },
-    /// The connection was lost and comes back, by [`Config::recovery`](crate::Config::recovery).
+    /// The connection was lost and comes back: see [recovery](crate::Connection#recovery).
     Disconnected {
         /// Why.
         cause: Error,

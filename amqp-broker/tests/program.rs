@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use amqp_blocking::{Error, ErrorKind};
+use amqp_blocking::{Config, Error, ErrorKind};
 
 /// Started, with its first lines: where it listens, and its warning.
 fn start(arguments: &[&str]) -> (Child, String, String) {
@@ -27,7 +27,7 @@ fn f54_the_program_says_where_it_listens_and_ends_in_order_when_it_is_told_to() 
     for name in ["-TERM", "-INT"] {
         let (mut program, uri, _) = start(&["--port", "0"]);
         assert!(uri.starts_with("amqp://guest:guest@127.0.0.1:"), "{uri}");
-        let connection = amqp_blocking::connect(&uri).unwrap();
+        let connection = amqp_blocking::connect(Config::from_uri(&uri).unwrap().no_recovery()).unwrap();
         let mut events = connection.events();
         connection.channel().unwrap().queue_declare("q").unwrap();
         signal(&program, name);
@@ -73,7 +73,7 @@ fn f54_the_program_speaks_tls_with_a_certificate_and_a_key() {
     let (mut program, uri, _) = start(&["--port", "0", "--certificate", files[0], "--key", files[1]]);
     assert!(uri.starts_with("amqps://guest:guest@localhost:"), "{uri}");
     let tls = amqp_blocking::TlsOptions::default().ca_bytes(made.cert.der().to_vec());
-    let config = amqp_blocking::Config::from_uri(&uri).unwrap().tls(tls);
+    let config = Config::from_uri(&uri).unwrap().tls(tls);
     amqp_blocking::connect(config).unwrap().close().unwrap();
     signal(&program, "-TERM");
     assert!(program.wait().unwrap().success());

@@ -26,7 +26,7 @@ fn f54_a_test_waits_for_what_happens_in_the_broker() {
 #[test]
 fn f54_a_shutdown_is_told_to_the_clients_and_nobody_new_is_let_in() {
     let broker = Broker::start().unwrap();
-    let (uri, config) = (broker.uri(), Config::from_uri(&broker.uri()).unwrap());
+    let (uri, config) = (broker.uri(), Config::from_uri(&broker.uri()).unwrap().no_recovery());
     let connection = amqp_blocking::connect(config).unwrap();
     let channel = connection.channel().unwrap();
     assert!(broker.shutdown(LONG), "the client answers");

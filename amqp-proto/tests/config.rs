@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, TlsInput, TlsOptions, Verify};
+use amqp_proto::config::{Address, Config, ConfigError, Heartbeat, Recovery, TlsInput, TlsOptions, Verify};
 use amqp_proto::sasl::Mechanism;
 use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
@@ -17,9 +17,19 @@ fn the_defaults_are_valid_and_as_documented() {
     assert_eq!(config.mechanisms, [Mechanism::Plain, Mechanism::AmqPlain]);
     assert_eq!((config.channel_max, config.frame_max, config.prefetch), (2047, 131_072, 100));
     assert_eq!(config.heartbeat.as_secs(), 60);
+    assert_eq!(config.recovery, Some(Recovery::default()));
     assert_eq!((config.tls, config.connection_name, config.tcp.nodelay), (None, None, true));
     assert_eq!(config.limits.max_body, 64 * 1024 * 1024);
     assert_eq!((config.limits.publish_buffer, config.limits.receive_buffer), (1024 * 1024, 4 * 1024 * 1024));
+}
+
+#[test]
+fn f43_recovery_is_on_unless_it_is_switched_off() {
+    let recovery = Config::new("broker").recovery.unwrap();
+    assert_eq!((recovery.first_delay, recovery.max_delay), (Duration::from_millis(500), Duration::from_secs(30)));
+    assert_eq!((recovery.max_attempts, recovery.retry_first_connect, recovery.topology), (None, false, true));
+    assert_eq!(Config::from_uri("amqp://broker").unwrap().recovery, Some(Recovery::default()));
+    assert_eq!(Config::new("broker").no_recovery().with_uri("amqp://broker").unwrap().recovery, None);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use conformance::raw::{Tune, id};
 use conformance::{Context, cases, wait};
 
 use crate::facade::{Channel, Consume, Error, ErrorKind, Exchange, Message, Qos, Queue, TimeoutReason, connect, spawn};
-use crate::suite::support::{Result, SOON, assert_channel_closed, assert_connection_closed, config, named, open};
+use crate::suite::support::{
+    Result, SOON, assert_channel_closed, assert_connection_closed, config, named, open, open_once,
+};
 
 cases! {
     a2_channel_numbers_are_not_0_and_distinct,
@@ -116,7 +118,7 @@ async fn a2_flow_may_be_switched_on_twice(context: Context) -> Result {
 
 /// What RabbitMQ does not implement closes the connection, for all its channels.
 async fn is_not_implemented(context: Context, ask: impl AsyncFnOnce(&Channel) -> Result<(), Error>) -> Result {
-    let connection = open(&context).await?;
+    let connection = open_once(&context).await?;
     let (channel, other) = (connection.channel().await?, connection.channel().await?);
     assert_connection_closed(&ask(&channel).await.unwrap_err(), 540);
     assert_connection_closed(&connection.closed().await.unwrap_err(), 540);

@@ -127,7 +127,7 @@ async fn p14_f9_a_close_that_is_not_answered_ends_in_time(context: Context) -> R
 
 /// Everybody who can wait on a connection waits, something ends it, and each of them says what it heard.
 async fn everybody(context: &Context, uri: String, end: impl FnOnce() -> Result) -> Result<Vec<(&'static str, Error)>> {
-    let connection = connect(named(context, &uri)).await?;
+    let connection = connect(named(context, &uri).no_recovery()).await?;
     let channel = connection.channel().await?;
     let other = connection.channel().await?;
     let queue = channel.queue_declare(Queue::server_named()).await?.name;

@@ -57,7 +57,7 @@ fn broker(
 
 /// Publishes `count` numbered messages to such a broker.
 async fn publish(context: &Context, peer: &Peer, count: usize) -> Result<(Connection, Channel, Vec<Confirm>)> {
-    let connection = connect(named(context, &peer.uri())).await?;
+    let connection = connect(named(context, &peer.uri()).no_recovery()).await?;
     let channel = connection.channel().await?;
     channel.confirm_select().await?;
     let mut confirms = Vec::new();

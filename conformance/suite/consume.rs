@@ -6,7 +6,7 @@ use conformance::raw::{Frame, Tune, Wire, id};
 use conformance::{Context, Options, cases, wait};
 
 use crate::facade::{Cancel, Consume, ErrorKind, Exchange, Message, Queue, ReplyCode, connect, spawn};
-use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open, version};
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, named, open, open_once, version};
 
 cases! {
     a4_f37_cancel_leaves_later_messages_in_the_queue,
@@ -219,7 +219,7 @@ async fn a7_p34_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(
 }
 
 async fn a12_c16_f37_p33_a_deleted_queue_ends_the_stream_with_its_reason(context: Context) -> Result {
-    let connection = open(&context).await?;
+    let connection = open_once(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::new(context.name("queue"))).await?.name;
     let mut consumer = channel.consume(&queue).await?;
@@ -350,7 +350,7 @@ async fn f22_a_consumer_comes_and_goes_without_the_brokers_answer(context: Conte
 
 async fn p37_the_brokers_ack_time_out_is_told_with_its_reason(context: Context) -> Result {
     let node = context.private_node(Options::new().consumer_timeout(1000))?;
-    let connection = connect(named(&context, &node.uri())).await?;
+    let connection = connect(named(&context, &node.uri()).no_recovery()).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(Queue::quorum(context.name("queue"))).await?.name;
     let publisher = connection.publisher().await?;

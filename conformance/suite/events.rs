@@ -3,7 +3,7 @@
 use conformance::{Context, Options, cases};
 
 use crate::facade::{ConnectionEvent, Error, Events, connect};
-use crate::suite::support::{Result, assert_connection_closed, named, open};
+use crate::suite::support::{Result, assert_connection_closed, named, open, open_once};
 
 cases! {
     f12_every_listener_hears_of_an_alarm_and_of_its_end,
@@ -45,7 +45,7 @@ async fn f12_every_listener_hears_of_an_alarm_and_of_its_end(context: Context) -
 }
 
 async fn c15_every_listener_hears_of_a_close_by_the_broker_once_and_with_its_cause(context: Context) -> Result {
-    let connection = open(&context).await?;
+    let connection = open_once(&context).await?;
     let listeners = [connection.events(), connection.events()];
     assert_eq!(context.node().close_connections(context.case(), "it is late")?, 1);
     let told = connection.closed().await.unwrap_err();

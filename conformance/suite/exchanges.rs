@@ -3,7 +3,7 @@
 use conformance::{Context, cases};
 
 use crate::facade::{Binding, Channel, Connection, Exchange, ExchangeDelete, Get, Message, Queue};
-use crate::suite::support::{Result, assert_channel_closed, assert_connection_closed, open, version};
+use crate::suite::support::{Result, assert_channel_closed, assert_connection_closed, open, open_once, version};
 
 cases! {
     a9_a_direct_exchange_routes_by_the_key,
@@ -102,7 +102,7 @@ async fn a9_a_headers_exchange_routes_by_headers(context: Context) -> Result {
 }
 
 async fn a9_an_unknown_exchange_type_is_an_error_that_names_it(context: Context) -> Result {
-    let connection = open(&context).await?;
+    let connection = open_once(&context).await?;
     let channel = connection.channel().await?;
     let exchange = Exchange::custom(context.name("exchange"), "no-such-type");
     let error = channel.exchange_declare(exchange).await.unwrap_err();

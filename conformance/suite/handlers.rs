@@ -14,7 +14,7 @@ use conformance::{Context, cases};
 use crate::facade::{
     Channel, Connection, Consume, Delivery, ErrorKind, Exchange, Get, Handling, OnError, Queue, Settlement, spawn,
 };
-use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, open};
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, open, open_once};
 
 cases! {
     f34_each_delivery_is_handled_once_and_acked,
@@ -347,7 +347,7 @@ async fn f34_p32_a_handler_that_panics_stops_nothing(context: Context) -> Result
 }
 
 async fn f34_c16_f37_a_subscription_says_why_it_ended(context: Context) -> Result {
-    let connection = open(&context).await?;
+    let connection = open_once(&context).await?;
     let channel = connection.channel().await?;
     let queue = channel.queue_declare(context.name("queue")).await?.name;
     let subscription = channel.consume_with(&queue, Handling::default(), async |_: Delivery| ()).await?;

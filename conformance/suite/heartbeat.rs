@@ -66,7 +66,7 @@ async fn a13_a_connection_that_only_sends_stays_open(context: Context) -> Result
 
 async fn a13_f10_p17_a_silent_broker_is_a_time_out_error_for_everybody(context: Context) -> Result {
     let proxy = context.proxy()?;
-    let connection = connect(named(&context, &proxy.uri()).heartbeat(second())).await?;
+    let connection = connect(named(&context, &proxy.uri()).heartbeat(second()).no_recovery()).await?;
     let channel = connection.channel().await?;
     channel.confirm_select().await?;
     let queue = channel.queue_declare(Queue::server_named()).await?.name;
@@ -95,7 +95,7 @@ async fn a13_p17_a_peer_that_sends_nothing_after_the_handshake_is_a_time_out_err
         assert!(wire.read_frame()?.is_heartbeat());
         wire.expect_end().map(|_| ())
     })?;
-    let connection = connect(named(&context, &peer.uri())).await?;
+    let connection = connect(named(&context, &peer.uri()).no_recovery()).await?;
     assert_gave_up(&connection.closed().await.unwrap_err());
     Ok(peer.finish()?)
 }

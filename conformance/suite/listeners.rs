@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use conformance::proxy::Fault;
 use conformance::{Context, cases, wait};
 
 use crate::facade::{
-    Connection, Consume, Delivery, ErrorKind, Handling, Listener, Pool, Queue, pool, sleep, spawn, timeout,
+    Config, Connection, Consume, Delivery, ErrorKind, Handling, Listener, Pool, Queue, pool, sleep, spawn, timeout,
 };
-use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, config};
+use crate::suite::recovery::through;
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, config, open};
 
 cases! {
     n8_f47_each_of_ten_messages_is_handled_once_by_one_listener_or_by_three,
@@ -19,12 +21,17 @@ cases! {
     n11_f47_a_stop_does_not_wait_for_ever,
     f47_a_listener_that_is_dropped_is_stopped,
     f47_a_listener_outlives_its_channel_its_connection_and_its_queue,
+    f43_f47_a_listener_comes_back_with_its_connection,
     f47_a_listener_whose_queue_is_missing_does_not_begin,
 }
 
 /// A pool, and a queue of so many messages that outlives connections.
 async fn filled(context: &Context, size: usize, messages: usize) -> Result<(Pool, String)> {
-    let pool = pool(config(context), size)?;
+    filled_by(context, config(context), size, messages).await
+}
+
+async fn filled_by(context: &Context, config: Config, size: usize, messages: usize) -> Result<(Pool, String)> {
+    let pool = pool(config, size)?;
     let connection = pool.get().await?;
     let queue = connection.channel().await?.queue_declare(context.name("queue")).await?.name;
     let publisher = connection.publisher().await?;
@@ -210,7 +217,7 @@ async fn f47_a_listener_that_is_dropped_is_stopped(context: Context) -> Result {
 }
 
 async fn f47_a_listener_outlives_its_channel_its_connection_and_its_queue(context: Context) -> Result {
-    let (pool, queue) = filled(&context, 1, 0).await?;
+    let (pool, queue) = filled_by(&context, config(&context).no_recovery(), 1, 0).await?;
     let handler = async |_: Connection, _: Delivery| ();
     let listener = pool.listen(&queue, Handling::default(), handler).await?;
     let others = crate::facade::connect(context.uri()).await?;
@@ -241,6 +248,26 @@ async fn f47_a_listener_outlives_its_channel_its_connection_and_its_queue(contex
     assert_eq!(pool.available(), 0);
     listener.stop().await?;
     others.close().await?;
+    end(pool, &queue).await
+}
+
+async fn f43_f47_a_listener_comes_back_with_its_connection(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let (pool, queue) = filled_by(&context, through(&context, &proxy), 1, 0).await?;
+    let listener = pool.listen(&queue, Handling::default(), async |_: Connection, _: Delivery| ()).await?;
+    let others = open(&context).await?.publisher().await?;
+    for handled in 1..4 {
+        others.publish("", &queue, "hello").await?;
+        wait::until_true(SOON, "it to be handled", || listener.handled().acked >= handled)?;
+        // An ack that is lost with the connection would bring it back, and be counted again.
+        await_queue(context.node(), &queue, "the broker to know of the ack", |queue| queue.messages == 0);
+        let accepted = proxy.accepted();
+        proxy.inflict(Fault::Reset);
+        wait::until_true(SOON, "another connection", || proxy.accepted() > accepted && listener.is_listening())?;
+    }
+    assert!(listener.last_error().is_none(), "it did not have to start again");
+    listener.stop().await?;
+    assert!(!listener.is_listening());
     end(pool, &queue).await
 }
 

@@ -250,7 +250,7 @@ async fn f17_a_broker_that_refuses_a_secret_closes_the_connection(context: Conte
         wire.send_method(0, id::CONNECTION_CLOSE, close)?;
         wire.expect_method(id::CONNECTION_CLOSE_OK).map(|_| ())
     })?;
-    let connection = connect(named(&context, &peer.uri())).await?;
+    let connection = connect(named(&context, &peer.uri()).no_recovery()).await?;
     let error = connection.update_secret("stale", "why").await.unwrap_err();
     assert_connection_closed(&error, 530);
     assert_eq!(error.operation(), Some("connection.update-secret"));

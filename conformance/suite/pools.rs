@@ -6,13 +6,16 @@ use std::time::Duration;
 use conformance::{Context, cases, wait};
 
 use crate::facade::{Connection, Error, ErrorKind, Pool, PoolsConfig, Queue, TimeoutReason, pool, pools, spawn};
-use crate::suite::support::{Result, SOON, assert_channel_closed, config};
+use crate::suite::recovery::{await_connected, lose, through};
+use crate::suite::support::{Result, SOON, assert_channel_closed, config, open};
 
 cases! {
     n1_f46_a_name_is_one_pool_and_another_name_another,
     n2_f46_what_is_out_is_not_available_and_comes_back,
     n3_f46_a_pool_that_is_exhausted_fails_at_once_or_in_time_or_serves_in_order,
     n4_f46_a_connection_that_breaks_is_replaced_when_it_is_needed,
+    n4_f43_f46_a_connection_that_comes_back_is_used_again_and_one_that_is_away_is_never_handed_out,
+    f43_f46_what_one_user_has_declared_is_not_declared_again_under_the_next,
     n5_f46_messages_go_from_one_connection_of_a_pool_to_others,
     n12_f46_a_pool_that_is_not_configured_is_an_error_that_names_its_key,
     n15_f46_hooks_are_done_before_the_first_checkout,
@@ -94,7 +97,7 @@ async fn n3_f46_a_pool_that_is_exhausted_fails_at_once_or_in_time_or_serves_in_o
 }
 
 async fn n4_f46_a_connection_that_breaks_is_replaced_when_it_is_needed(context: Context) -> Result {
-    let pool = of(&context, 2)?;
+    let pool = pool(config(&context).no_recovery(), 2)?;
     let (one, two) = (pool.get().await?, pool.get().await?);
     await_connections(&context, 2);
     context.node().close_connections(context.case(), "for a test")?;
@@ -126,6 +129,55 @@ async fn n4_f46_a_connection_that_breaks_is_replaced_when_it_is_needed(context: 
         connection.channel().await?.close().await?;
     }
     drop((one, two));
+    Ok(pool.close().await?)
+}
+
+async fn n4_f43_f46_a_connection_that_comes_back_is_used_again_and_one_that_is_away_is_never_handed_out(
+    context: Context,
+) -> Result {
+    let proxy = context.proxy()?;
+    let pool = pool(through(&context, &proxy), 1)?;
+    // While it is out: its user has it back, with what was declared.
+    let out = pool.get().await?;
+    let channel = out.channel().await?;
+    let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
+    lose(&out, &proxy);
+    assert_eq!(channel.queue_declare(Queue::new(&queue).passive()).await?.name, queue);
+    drop((channel, out));
+    let again = pool.get().await?;
+    again.channel().await?.close().await?;
+    assert_eq!(proxy.accepted(), 2, "it was not replaced");
+    // While it lies in the pool.
+    let watch: Connection = (*again).clone();
+    drop(again);
+    proxy.refuse(true);
+    lose(&watch, &proxy);
+    wait::until_true(SOON, "the loss is noticed", || !watch.is_connected())?;
+    drop(watch);
+    let error = pool.get().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }) && error.is_retryable(), "{error}");
+    assert_eq!(pool.available(), 1);
+    proxy.refuse(false);
+    let out = pool.get().await?;
+    out.channel().await?.close().await?;
+    drop(out);
+    Ok(pool.close().await?)
+}
+
+async fn f43_f46_what_one_user_has_declared_is_not_declared_again_under_the_next(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    let pool = pool(through(&context, &proxy), 1)?;
+    let other = open(&context).await?.channel().await?;
+    let queue = context.name("queue");
+    let one = pool.get().await?;
+    one.channel().await?.queue_declare(&queue).await?;
+    drop(one);
+    other.queue_delete(&queue).await?;
+    let next = pool.get().await?;
+    lose(&next, &proxy);
+    await_connected(&next);
+    assert_channel_closed(&other.queue_declare(Queue::new(&queue).passive()).await.unwrap_err(), 404);
+    drop(next);
     Ok(pool.close().await?)
 }
 

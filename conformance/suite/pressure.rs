@@ -142,7 +142,7 @@ async fn a_publish_that_waits_for_room_hears_when_its_channel_or_connection_goes
             }
             wire.reset()
         })?;
-        let connection = connect(limited(&context, &peer.uri()).room_timeout(SOON)).await?;
+        let connection = connect(limited(&context, &peer.uri()).room_timeout(SOON).no_recovery()).await?;
         let channel = connection.channel().await?;
         fill(&channel, "key").await;
         let waiting = spawn({

@@ -334,7 +334,7 @@ async fn p9_a_publish_fails_in_time_when_the_broker_goes_and_a_new_connection_wo
     context: Context,
 ) -> Result {
     let node = context.private_node(Options::new())?;
-    let connection = connect(named(&context, &node.uri())).await?;
+    let connection = connect(named(&context, &node.uri()).no_recovery()).await?;
     let queue = context.name("queue");
     connection.channel().await?.queue_declare(&queue).await?;
     let publisher = connection.publisher().await?.window(100);

@@ -17,6 +17,7 @@ cases! {
     c3_p20_all_ten_arrive_though_the_socket_is_killed_again_and_again,
     c2_hooks_run_in_order_on_connect_and_on_every_reconnect,
     c2_a_hook_that_fails_fails_the_connect,
+    f43_a_connection_comes_back_unless_it_was_told_otherwise,
     c14_close_in_the_back_off_stops_the_retries,
     c15_f43_a_connection_that_the_broker_closes_comes_back,
     f24_p21_calls_under_way_fail_and_the_channel_goes_on,
@@ -140,6 +141,39 @@ async fn c2_a_hook_that_fails_fails_the_connect(context: Context) -> Result {
     wait::until_true(SOON, "nothing is left of it", || {
         context.node().connections_named(context.case()).is_ok_and(|connections| connections.is_empty())
     })?;
+    Ok(())
+}
+
+async fn f43_a_connection_comes_back_unless_it_was_told_otherwise(context: Context) -> Result {
+    let proxy = context.proxy()?;
+    // By a URI alone.
+    let connection = connect(proxy.uri()).await?;
+    let channel = connection.channel().await?;
+    let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
+    let mut consumer = channel.consume(&queue).await?;
+    lose(&connection, &proxy);
+    await_connected(&connection);
+    channel.publish("", queue, "hello").await?;
+    let delivery = consumer.next().await.expect("the stream goes on")?;
+    assert_eq!(delivery.body(), "hello");
+    delivery.ack()?;
+    connection.close().await?;
+
+    let accepted = proxy.accepted();
+    let connection = connect(named(&context, &proxy.uri()).no_recovery()).await?;
+    proxy.inflict(Fault::Reset);
+    let error = connection.closed().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
+    assert!(!connection.is_open());
+    assert_eq!(proxy.accepted(), accepted + 1);
+    // The first connect is not repeated, with recovery or without.
+    proxy.refuse(true);
+    for config in [named(&context, &proxy.uri()), named(&context, &proxy.uri()).no_recovery()] {
+        let accepted = proxy.accepted();
+        let error = connect(config).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
+        assert_eq!(proxy.accepted(), accepted + 1);
+    }
     Ok(())
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use conformance::{Context, cases, wait};
 
 use crate::facade::{
-    Connection, Delivery, Error, ErrorKind, Handling, Message, OnError, Queue, Subscription, TimeoutReason, spawn,
+    Connection, Delivery, Error, ErrorKind, Handling, Message, OnError, Queue, Subscription, TimeoutReason, connect,
+    spawn,
 };
-use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, open};
+use crate::suite::support::{Result, SOON, assert_channel_closed, await_queue, config, open};
 
 cases! {
     a10_f45_a_call_gets_its_reply,
@@ -17,7 +18,7 @@ cases! {
     f45_a_call_has_a_deadline_and_a_late_reply_is_discarded,
     f45_nobody_works_for_a_caller_who_has_gone,
     f45_a_call_to_a_missing_exchange_ends_and_the_next_one_works,
-    f45_calls_end_with_their_connection,
+    f43_f45_calls_end_with_their_connection_and_the_next_ones_work_when_it_is_back,
     f45_a_request_whose_handler_fails_goes_where_failures_go_and_one_without_reply_to_is_acked,
 }
 
@@ -123,20 +124,36 @@ async fn f45_a_call_to_a_missing_exchange_ends_and_the_next_one_works(context: C
     Ok(connection.close().await?)
 }
 
-async fn f45_calls_end_with_their_connection(context: Context) -> Result {
-    let (connection, queue) = requests(&context).await?;
-    let client = connection.rpc_client().await?;
-    let calling = spawn({
-        let (client, queue) = (client.clone(), queue.clone());
-        async move { client.call("", &queue, "hello").await.map(drop) }
-    });
-    await_queue(context.node(), &queue, "the request", |queue| queue.ready == 1);
-    wait::until_true(SOON, "the connection to be listed", || {
-        context.node().close_connections(context.case(), "for a test").is_ok_and(|closed| closed == 1)
-    })?;
-    let error = calling.await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ConnectionClosed(_)), "{error}");
-    assert!(client.call("", &queue, "hello").await.is_err());
+async fn f43_f45_calls_end_with_their_connection_and_the_next_ones_work_when_it_is_back(context: Context) -> Result {
+    for recovers in [true, false] {
+        let (config, queue) = match recovers {
+            true => (config(&context), context.name("before")),
+            false => (config(&context).no_recovery(), context.name("until")),
+        };
+        let connection = connect(config).await?;
+        connection.channel().await?.queue_declare(Queue::exclusive(&queue)).await?;
+        let client = connection.rpc_client().await?.call_timeout(SOON * 2);
+        let calling = spawn({
+            let (client, queue) = (client.clone(), queue.clone());
+            async move { client.call("", &queue, "hello").await.map(drop) }
+        });
+        await_queue(context.node(), &queue, "the request", |queue| queue.ready == 1);
+        wait::until_true(SOON, "the connection to be listed", || {
+            context.node().close_connections(context.case(), "for a test").is_ok_and(|closed| closed == 1)
+        })?;
+        let error = calling.await.unwrap_err();
+        let is_closed = |error: &Error| matches!(error.kind(), ErrorKind::ConnectionClosed(_));
+        // Its request had been confirmed, or not yet.
+        assert!(is_closed(&error) || matches!(error.kind(), ErrorKind::Unknown(cause) if is_closed(cause)), "{error}");
+        if recovers {
+            let server = shouting(&connection, &queue).await?;
+            assert_eq!(client.call("", &queue, "hello").await?.body(), "HELLO");
+            server.stop().await?;
+            connection.close().await?;
+        } else {
+            assert!(is_closed(&client.call("", &queue, "hello").await.unwrap_err()));
+        }
+    }
     Ok(())
 }
 

@@ -45,9 +45,14 @@ pub(crate) fn named(context: &Context, uri: &str) -> Config {
     Config::from_uri(uri).expect("the harness makes good URIs").connection_name(context.case())
 }
 
-/// A connection to the shared node that bears the case's name.
+/// A connection to the shared node that bears the case's name, and that comes back when it is lost, as connections do.
 pub(crate) async fn open(context: &Context) -> Result<Connection, Error> {
     connect(config(context)).await
+}
+
+/// The same without recovery: for cases about what its end is to everybody.
+pub(crate) async fn open_once(context: &Context) -> Result<Connection, Error> {
+    connect(config(context).no_recovery()).await
 }
 
 /// The major and minor version of a node: what a broker does not have is an expectation of its version.

@@ -17,8 +17,9 @@ use crate::subscription::{Handled, IntoSettlement, Subscription};
 
 /// A queue that is listened to with a connection of a [`Pool`], from [`Pool::listen`].
 ///
-/// It goes on until it is stopped: when its consumer, its channel or its connection ends, it starts again with whatever is
-/// missing, after a pause that grows from 0.1 s to 10 s. [`last_error`](Self::last_error) says why it had to.
+/// It goes on until it is stopped. With a connection that is lost and [comes back](Connection#recovery) it comes back as well.
+/// When its consumer, its channel or its connection ends for good, it starts again with whatever is missing, after a pause that
+/// grows from 0.1 s to 10 s; [`last_error`](Self::last_error) says why it had to.
 ///
 /// Dropping it stops it too: it takes no more deliveries, and the handlers that are running finish, with nobody to wait for
 /// them.
@@ -31,11 +32,18 @@ struct Inner {
     state: Mutex<State>,
 }
 
+/// What listens, and over which connection.
+#[derive(Clone)]
+struct Current {
+    subscription: Arc<Subscription>,
+    connection: Connection,
+}
+
 #[derive(Default)]
 struct State {
     stopping: bool,
     /// What listens now.
-    current: Option<Arc<Subscription>>,
+    current: Option<Current>,
     /// What was handled by those that have ended.
     handled: Handled,
     last_error: Option<Error>,
@@ -85,7 +93,7 @@ impl Pool {
         let listening = Listening { pool: self.clone(), consume: consume.into(), handling, handler: Arc::new(handler) };
         let first = listening.start().await?;
         let inner = Arc::new(Inner { state: Mutex::default() });
-        inner.lock().current = Some(Arc::clone(&first.subscription));
+        inner.lock().current = Some(first.current());
         let end = EndOnDrop(Arc::clone(&inner));
         self.runtime().spawn(Box::pin(async move {
             let result = end.0.run(listening, first).await;
@@ -108,7 +116,13 @@ struct Listening<H> {
 struct Started {
     subscription: Arc<Subscription>,
     /// Back in the pool when the subscription is gone.
-    _connection: Pooled,
+    connection: Pooled,
+}
+
+impl Started {
+    fn current(&self) -> Current {
+        Current { subscription: Arc::clone(&self.subscription), connection: self.connection.clone() }
+    }
 }
 
 impl<H, F> Listening<H>
@@ -122,7 +136,7 @@ where
         let (handler, its) = (Arc::clone(&self.handler), connection.clone());
         let handler = move |delivery| handler(its.clone(), delivery);
         let subscription = channel.consume_with(self.consume.clone(), self.handling, handler).await?;
-        Ok(Started { subscription: Arc::new(subscription), _connection: connection })
+        Ok(Started { subscription: Arc::new(subscription), connection })
     }
 }
 
@@ -210,7 +224,7 @@ impl Inner {
             backoff.pause(&**listening.pool.runtime()).await;
             match listening.start().await {
                 Ok(started) => {
-                    self.lock().current = Some(Arc::clone(&started.subscription));
+                    self.lock().current = Some(started.current());
                     return started;
                 }
                 Err(error) => self.lock().last_error = Some(error),
@@ -272,8 +286,8 @@ impl Listener {
             state.current.clone()
         });
         // From now on no handler begins.
-        if let Some(subscription) = current {
-            drop(subscription.stop());
+        if let Some(current) = current {
+            drop(current.subscription.stop());
         }
     }
 
@@ -294,13 +308,14 @@ impl Listener {
     #[must_use]
     pub fn handled(&self) -> Handled {
         let state = self.inner.lock();
-        state.current.as_ref().map_or(state.handled, |subscription| sum(state.handled, subscription.handled()))
+        state.current.as_ref().map_or(state.handled, |current| sum(state.handled, current.subscription.handled()))
     }
 
-    /// Whether it has a consumer at the broker now: if not, it is about to start again, or it has stopped.
+    /// Whether it has a consumer at the broker now: if not, its connection is on its way back, it is about to start again, or
+    /// it has stopped.
     #[must_use]
     pub fn is_listening(&self) -> bool {
-        self.inner.lock().current.is_some()
+        self.inner.lock().current.as_ref().is_some_and(|current| current.connection.is_connected())
     }
 
     /// Why it had to start again, or could not, the last time.

@@ -21,7 +21,7 @@ fn broker(world: &World, peer: Peer, manners: Manners, server: TlsServer) -> Wir
 }
 
 fn dial(world: &World, tls: TlsOptions) -> Result<Connection, Error> {
-    world.block_on(connect(world.runtime(), Config::new("broker").tls(tls)))
+    world.block_on(connect(world.runtime(), Config::new("broker").tls(tls).no_recovery()))
 }
 
 #[track_caller]

@@ -82,7 +82,7 @@ pub struct Config {
     pub prefetch: u16,
     /// The socket's options.
     pub tcp: TcpOptions,
-    /// How the connection comes back when it is lost; `None`, the default: it does not.
+    /// How the connection comes back when it is lost: see [`Recovery`] for the defaults. `None`: it does not.
     pub recovery: Option<Recovery>,
     /// The first client property that could not be put among them.
     bad_property: Option<EncodeError>,
@@ -108,7 +108,7 @@ impl Default for Config {
             limits: Limits::default(),
             prefetch: 100,
             tcp: TcpOptions::default(),
-            recovery: None,
+            recovery: Some(Recovery::default()),
             bad_property: None,
             allow_unverified: false,
         }
@@ -356,7 +356,8 @@ impl Config {
         self
     }
 
-    /// When the connection is lost it has ended.
+    /// When the connection is lost it has ended, and so have its channels and consumers: for programs that come back in a way
+    /// of their own. [`recovery`](Config#structfield.recovery) is on by default.
     #[must_use]
     pub fn no_recovery(self) -> Self {
         self.recovery(None)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How a connection comes back after it was lost: see [`Config::recovery`](super::Config#structfield.recovery).
+/// How a connection comes back after it was lost: see [`Config::recovery`](super::Config#structfield.recovery). It does by
+/// default; [`Config::no_recovery`](super::Config::no_recovery) is the way out.
 ///
 /// The delays before the attempts are drawn at random from a step that doubles from the first to the longest, so that many
 /// clients that lost the same broker do not come back all at once. The steps begin anew when a connection has lasted for as
@@ -15,8 +16,10 @@ use std::time::Duration;
 ///
 /// let recovery = Recovery::default().max_delay(Duration::from_secs(5)).max_attempts(100);
 /// let config = Config::new("broker").recovery(recovery);
-/// let none = Config::new("broker").no_recovery();
-/// assert!(config.recovery.is_some() && none.recovery.is_none());
+/// assert_eq!(config.recovery.unwrap().first_delay, Duration::from_millis(500));
+///
+/// assert_eq!(Config::new("broker").recovery, Some(Recovery::default()));
+/// assert_eq!(Config::new("broker").no_recovery().recovery, None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -180,7 +180,11 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let Some(Rest::Awaited { missing, gathered }) = channel.backlog.as_mut().map(|backlog| &mut backlog.rest)
         else {
-            return Err(Error::invalid("no body is being written on this channel").during(NAME));
+            // It went with a connection that was lost, and this is the first to hear of it, or hears it again.
+            let cause = channel.void.clone();
+            return Err(cause
+                .unwrap_or_else(|| Error::invalid("no body is being written on this channel"))
+                .during(NAME));
         };
         let given = part.remaining() as u64;
         if given > *missing {

@@ -176,6 +176,13 @@ impl Connection {
         !passes && !matches!(error.kind(), ErrorKind::Credentials(_))
     }
 
+    /// Forgets what was declared: it is somebody else's from now on, and will not be declared again.
+    pub fn forget_topology(&mut self) {
+        if let Some(recovering) = &mut self.recovering {
+            recovering.topology = Topology::default();
+        }
+    }
+
     /// With the next loss it has ended.
     pub(super) fn stop_recovering(&mut self) {
         if let Some(recovering) = &mut self.recovering {

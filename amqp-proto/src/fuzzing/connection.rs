@@ -103,6 +103,7 @@ struct World {
 impl World {
     fn new(now: Instant, input: &mut Input<'_>) -> Self {
         let config = Config::default()
+            .no_recovery()
             .frame_max(FRAME_MAX)
             .heartbeat(Heartbeat::seconds(10))
             .publish_buffer(PUBLISH_BUFFER)

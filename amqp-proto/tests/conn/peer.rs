@@ -83,9 +83,9 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The configuration of most tests: no heartbeats, so that only what a test is about happens.
+/// The configuration of most tests: no heartbeats and no recovery, so that only what a test is about happens.
 pub(crate) fn quiet() -> Config {
-    Config::default().heartbeat(Heartbeat::Disabled)
+    Config::default().heartbeat(Heartbeat::Disabled).no_recovery()
 }
 
 pub(crate) const TUNE: connection::Tune = connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 0 };

@@ -26,9 +26,14 @@ const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A pool of connections to one broker: each is given to one user at a time and comes back when that drops it.
 ///
-/// Connections are made when they are needed and kept then. One that has broken, while it was out or while it lay in the
-/// pool, is replaced by the next checkout that would get it: the pool never shrinks. Whoever waits for a connection is
-/// served in the order of asking.
+/// Connections are made when they are needed and kept then. Whoever waits for a connection is served in the order of asking.
+///
+/// A connection that is lost while it is out comes back [by itself](Connection#recovery), with what its user has declared
+/// and opened, unless its configuration says [`no_recovery`](crate::Config::no_recovery). What one user has declared is not
+/// declared again under the next. One that is not connected when a checkout would get it, because it has ended or is still
+/// on its way back, is replaced by a new one: nobody gets a connection that is not connected, and the pool never shrinks. If
+/// no new one can be made the checkout fails at once and says why; with
+/// [`Recovery::retry_first_connect`](crate::Recovery::retry_first_connect) it tries again until its time is over.
 ///
 /// Clones are handles to the same pool. When the last one is dropped, the connections in it are closed; those that are out
 /// are closed when they come back.
@@ -62,12 +67,13 @@ impl Inner {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that lay in the pool and is open.
+    /// A connection that lay in the pool and is connected.
     fn reuse(&self) -> Option<Connection> {
         loop {
-            // What is broken is dropped without the lock.
+            // What is broken is dropped without the lock. One that is on its way back is as good as broken: a new one is
+            // there sooner, or says why not.
             let connection = self.idle().pop()?;
-            if connection.is_open() {
+            if connection.is_connected() {
                 return Some(connection);
             }
         }
@@ -247,6 +253,7 @@ impl Deref for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         if self.connection.is_open() {
+            self.connection.forget_topology();
             let mut idle = self.pool.idle();
             // Under this lock: who closes the pool empties it afterwards.
             if !self.pool.places.is_closed() {

@@ -28,6 +28,9 @@ const LONGEST_TTL: Duration = Duration::from_millis(u32::MAX as u64);
 /// of calls may be under way at a time. Clones share one channel; when the broker closes it, the calls under way end with
 /// that error, and the next one opens another. It keeps the connection open.
 ///
+/// The replies to what was asked for before a connection was lost cannot come any more: those calls end with the cause of
+/// the loss, and not by their deadline. Calls that are made before the connection is [back](Connection#recovery) wait for it.
+///
 /// ```no_run
 /// # async fn example(connection: amqp_api::Connection) -> Result<(), amqp_api::Error> {
 /// let client = connection.rpc_client().await?;
@@ -133,6 +136,7 @@ impl RpcClient {
         let message = message.reply_to(DIRECT).correlation_id(id.to_string()).mandatory(true);
         let message = if self.timeout <= LONGEST_TTL { message.default_ttl(self.timeout) } else { message };
         let mut confirm = pin!(session.channel.send(exchange, routing_key, message).await?.wait());
+        let mut lost = pin!(session.lost());
         let mut ended = pin!(session.ended());
         let mut is_confirmed = false;
         poll_fn(|cx| {
@@ -144,6 +148,9 @@ impl RpcClient {
                 if let Err(error) = confirmed {
                     return Poll::Ready(Err(error));
                 }
+            }
+            if let Poll::Ready(cause) = lost.as_mut().poll(cx) {
+                return Poll::Ready(Err(cause));
             }
             ended.as_mut().poll(cx).map(Err)
         })

@@ -1,6 +1,7 @@
 //! A channel with a consumer of replies, and who waits for which.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,6 +12,7 @@ use crate::channel::Channel;
 use crate::connection::Connection;
 use crate::content::Content;
 use crate::delivery::Delivery;
+use crate::events::ConnectionEvent;
 use crate::options::{Consume, Handling};
 use crate::subscription::Subscription;
 
@@ -20,6 +22,7 @@ pub(super) const DIRECT: &str = "amq.rabbitmq.reply-to";
 pub(super) struct Session {
     pub(super) channel: Channel,
     pub(super) replies: Subscription,
+    connection: Connection,
     pending: Arc<Pending>,
 }
 
@@ -72,7 +75,7 @@ impl Session {
                 }
             })
             .await?;
-        Ok(Self { channel, replies, pending })
+        Ok(Self { channel, replies, connection: connection.clone(), pending })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -83,6 +86,21 @@ impl Session {
     pub(super) fn expect(&self, id: u64) -> Expected {
         self.pending.lock().insert(id, Call::default());
         Expected { pending: Arc::clone(&self.pending), id }
+    }
+
+    /// Why the reply to what is under way cannot come any more, although the channel goes on: the connection was lost, and
+    /// replies find their way by what the broker knew of that one.
+    pub(super) fn lost(&self) -> impl Future<Output = Error> + use<> {
+        let mut events = self.connection.events();
+        async move {
+            loop {
+                match events.next().await {
+                    Some(ConnectionEvent::Disconnected { cause }) => return cause,
+                    Some(_) => {}
+                    None => return std::future::pending().await,
+                }
+            }
+        }
     }
 
     /// Why no more replies can come.
