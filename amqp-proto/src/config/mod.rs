@@ -8,6 +8,8 @@ mod error;
 mod parts;
 mod properties;
 mod recovery;
+#[cfg(feature = "serde")]
+mod serde;
 mod tls;
 
 use std::time::Duration;
@@ -42,6 +44,7 @@ use crate::wire::{EncodeError, FRAME_MIN_SIZE, FieldTable, FieldValue};
 /// # Ok::<(), amqp_proto::uri::UriError>(())
 /// ```
 ///
+#[cfg_attr(feature = "serde", doc = include_str!("serde/keys.md"))]
 /// Nothing is checked while it is built; [`validate`](Config::validate) does that before a connection is made.
 /// `Debug` shows the password as `***`, and there is no `Display`.
 #[derive(Debug, Clone)]

@@ -187,6 +187,12 @@ fn addresses(hosts: &str, default_port: u16) -> Result<Vec<Address>, UriError> {
         .collect()
 }
 
+/// One host as it stands in a URI: a name or an address, with its port or without.
+#[cfg(feature = "serde")]
+pub(crate) fn host(text: &str, default_port: u16) -> Option<Address> {
+    address(text, default_port).ok().filter(|address| !address.host.is_empty())
+}
+
 fn address(text: &str, default_port: u16) -> Result<Address, UriError> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

@@ -24,7 +24,8 @@ const SIZE: usize = 5;
 /// # }
 /// ```
 ///
-/// By the feature `serde` it can be deserialized: from a table per pool, and from the same keys as the environment's.
+/// By the feature `serde` it can be deserialized: from a table per pool, with all the keys of a [`Config`](crate::Config) beside
+/// `pool_size`, and from the same keys as the environment's.
 ///
 /// ```toml
 /// [publish]
@@ -32,7 +33,8 @@ const SIZE: usize = 5;
 /// pool_size = 5
 ///
 /// [listen]
-/// url = "amqp://localhost"
+/// hosts = ["one.example", "two.example"]
+/// recovery = { max_delay = "5s" }
 /// ```
 ///
 /// ```toml
@@ -163,16 +165,16 @@ impl PoolsConfig {
     }
 
     /// Adds a pool whose keys are given as they stand in the source.
-    pub(super) fn read(
-        mut self,
-        name: String,
-        url: (String, Option<String>),
-        size: Option<usize>,
-    ) -> Result<Self, PoolsConfigError> {
+    fn read(self, name: String, url: (String, Option<String>), size: Option<usize>) -> Result<Self, PoolsConfigError> {
         let (key, Some(url)) = url else { return Err(PoolsConfigError::Missing { key: url.0 }) };
         let options = url.into_connect_options().map_err(|error| PoolsConfigError::Url { key, error })?;
+        Ok(self.insert(name, options, size))
+    }
+
+    /// Adds a pool of this size, or the usual one.
+    pub(super) fn insert(mut self, name: String, options: ConnectOptions, size: Option<usize>) -> Self {
         self.pools.insert(name, PoolConfig { options, size: size.unwrap_or(SIZE) });
-        Ok(self)
+        self
     }
 }
 

@@ -1,8 +1,13 @@
-//! Pools from whatever serde reads: a table per pool, or the flat keys `amqp_<name>_url` and `amqp_<name>_pool_size`.
+//! Pools from whatever serde reads: a table per pool, with the keys of a connection's configuration beside `pool_size`, or the flat
+//! keys `amqp_<name>_url` and `amqp_<name>_pool_size`.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use amqp_proto::config::Config;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 use super::config::{Flat, Part, PoolsConfig, PoolsConfigError};
 
@@ -30,10 +35,12 @@ impl<'de> Visitor<'de> for Pools {
             match (part, map.next_value::<Value>()?) {
                 (Some((name, Part::Url)), Value::Text(url)) => flat.url(name, url),
                 (Some((name, Part::Size)), value) => flat.size(name, value.size(key).map_err(A::Error::custom)?),
-                (None, Value::Pool(url, size)) => {
+                (None, Value::Pool { config: None, .. }) => {
+                    return Err(A::Error::custom(PoolsConfigError::Missing { key: format!("{key}.url") }));
+                }
+                (None, Value::Pool { config: Some(its), size }) => {
                     let size = size.map(|size| size.size(format!("{key}.pool_size"))).transpose();
-                    let (url, size) = ((format!("{key}.url"), url), size.map_err(A::Error::custom)?);
-                    config = config.read(key, url, size).map_err(A::Error::custom)?;
+                    config = config.insert(key, (*its).into(), size.map_err(A::Error::custom)?);
                 }
                 (None, _) if !key.starts_with("amqp_") => {}
                 _ => return Err(A::Error::custom(PoolsConfigError::Unknown { key })),
@@ -47,8 +54,12 @@ impl<'de> Visitor<'de> for Pools {
 enum Value {
     Text(String),
     Number(i128),
-    /// A table: its URL and its size, if it has them.
-    Pool(Option<String>, Option<Box<Value>>),
+    /// A table.
+    Pool {
+        /// Unless it does not say where to connect to.
+        config: Option<Box<Config>>,
+        size: Option<Box<Value>>,
+    },
     Other(&'static str),
 }
 
@@ -58,7 +69,7 @@ impl Value {
         let (size, found) = match self {
             Self::Number(number) => (usize::try_from(*number).ok(), number.to_string()),
             Self::Text(text) => (text.trim().parse().ok(), format!("{text:?}")),
-            Self::Pool(..) => (None, "a table".to_owned()),
+            Self::Pool { .. } => (None, "a table".to_owned()),
             Self::Other(found) => (None, (*found).to_owned()),
         };
         size.filter(|size| *size > 0).ok_or(PoolsConfigError::Size { key, found })
@@ -117,15 +128,37 @@ impl<'de> Visitor<'de> for Any {
         Ok(Value::Other("a list"))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let (mut url, mut size) = (None, None);
-        while let Some(key) = map.next_key::<String>()? {
-            match (key.as_str(), map.next_value::<Value>()?) {
-                ("url", Value::Text(text)) => url = Some(text),
-                ("pool_size", value) => size = Some(Box::new(value)),
-                _ => return Err(A::Error::custom(PoolsConfigError::Unknown { key })),
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        let (mut size, mut says_where) = (None, false);
+        let keys = PoolKeys { map, size: &mut size, says_where: &mut says_where };
+        let config = Config::deserialize(MapAccessDeserializer::new(keys))?;
+        Ok(Value::Pool { config: says_where.then(|| Box::new(config)), size: size.map(Box::new) })
+    }
+}
+
+/// The keys of a pool, as those of a connection: the size is put aside.
+struct PoolKeys<'a, A> {
+    map: A,
+    size: &'a mut Option<Value>,
+    says_where: &'a mut bool,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for PoolKeys<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.map.next_key::<String>()? {
+            if key == "pool_size" {
+                *self.size = Some(self.map.next_value()?);
+                continue;
             }
+            *self.says_where |= ["uri", "url", "hosts"].contains(&key.as_str());
+            return seed.deserialize(key.into_deserializer()).map(Some);
         }
-        Ok(Value::Pool(url, size))
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }

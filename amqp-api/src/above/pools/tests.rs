@@ -70,6 +70,26 @@ mod by_serde {
     }
 
     #[test]
+    fn n12_f46_a_pools_table_has_all_keys_of_a_connection() {
+        let text = "
+            [publish]
+            hosts = ['one']
+            pool_size = 3
+            heartbeat = '5s'
+            recovery = false
+
+            [listen]
+            url = 'amqp://two'
+            [listen.timeouts]
+            call = '1s'";
+        let config = from_toml(text).unwrap();
+        assert_eq!(pools(&config), BOTH);
+        let (listen, publish) = (config.pools["listen"].options.config(), config.pools["publish"].options.config());
+        assert_eq!((publish.heartbeat.as_secs(), publish.recovery.is_none()), (5, true));
+        assert_eq!((listen.timeouts.call.as_secs(), listen.recovery.is_some()), (1, true));
+    }
+
+    #[test]
     fn n12_f46_pools_are_configured_by_flat_keys_beside_others() {
         let text = "
             title = 'an application'
@@ -115,7 +135,7 @@ mod by_serde {
             ("[publish]\npool_size = 3", "the key `publish.url` is missing"),
             ("amqp_listen_url = 3", "`amqp_listen_url` is not understood"),
             ("amqp_listen_urls = 'amqp://two'", "`amqp_listen_urls` is not understood"),
-            ("[listen]\nurl = 'amqp://two'\nsize = 3", "`size` is not understood"),
+            ("[listen]\nurl = 'amqp://two'\nsize = 3", "unknown field `size`, expected one of `uri`"),
             ("[listen]\nurl = 'amqp://two'\npool_size = 0", "`listen.pool_size` has to be the size of a pool"),
             ("[listen]\nurl = 'amqp://two'\npool_size = 'many'", "and not \"many\""),
             ("[listen]\nurl = 'amqp://two'\npool_size = 2.5", "and not a fraction"),
