@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use amqp_proto::conn::{DeliveryTag, Publish};
 use amqp_proto::error::Error;
+use amqp_proto::method::PropertiesRef;
 
 use crate::built::{DeliveryRecord, Settled};
+use crate::message::{Message, Target};
 use crate::shared::{Shared, Touch};
 
 /// What settles one delivery. Dropped, it puts the delivery back.
@@ -63,6 +65,12 @@ impl Acker {
                 Ok(())
             }
         }
+    }
+
+    /// Publishes the answer to a delivery with these properties, on the delivery's channel.
+    pub(crate) fn reply(&self, request: &PropertiesRef<'_>, message: Message<'_>) -> Result<(), Error> {
+        let message = message.replying_to(request)?.ready()?;
+        self.publish(&message.publish(&Target::of_replies(request)?, false))
     }
 
     /// See [`Delivery::ack`](crate::Delivery::ack).

@@ -6,16 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use amqp_proto::conn::{ConsumerId, Next, NextBatch};
+use amqp_proto::conn::{self, ConsumerId, NextBatch};
 use amqp_proto::error::Error;
 use futures_core::Stream;
 
 use crate::batch::Batch;
-use crate::call::{Call, Keep, done};
+use crate::call::Call;
 use crate::channel::Channel;
 use crate::delivery::Delivery;
 use crate::elapsed::{Elapsed, timer, within};
-use crate::shared::{IN_A_ROW, Touch};
+use crate::intake::Intake;
 
 /// A consumer: a stream of [`Delivery`], from [`Channel::consume`].
 ///
@@ -28,35 +28,24 @@ use crate::shared::{IN_A_ROW, Touch};
 /// out goes back to the queue.
 #[must_use = "a consumer that is dropped is cancelled"]
 pub struct Consumer {
-    channel: Channel,
-    id: ConsumerId,
-    tag: Box<str>,
-    /// Deliveries given out without a wait between them.
-    in_a_row: u32,
+    intake: Intake,
 }
 
 impl Consumer {
     pub(crate) fn new(channel: Channel, id: ConsumerId) -> Self {
-        let mut consumer = Self { channel, id, tag: Box::default(), in_a_row: 0 };
-        consumer.learn_tag();
-        consumer
-    }
-
-    fn learn_tag(&mut self) {
-        let id = self.id;
-        self.tag = self.channel.shared().visit(Touch::Nothing, |state| state.conn.consumer_tag(id).into());
+        Self { intake: Intake::new(channel, id) }
     }
 
     /// Its tag, unique on its channel. [`set_prefetch`](Self::set_prefetch) changes it.
     #[must_use]
     pub fn tag(&self) -> &str {
-        &self.tag
+        self.intake.tag()
     }
 
     /// Its channel.
     #[must_use]
     pub fn channel(&self) -> &Channel {
-        &self.channel
+        self.intake.channel()
     }
 
     /// The next delivery, when there is one; `None` when there will be none. It has no deadline.
@@ -78,12 +67,7 @@ impl Consumer {
     ///
     /// See [`Consumer`].
     pub fn try_next(&mut self) -> Option<Result<Delivery, Error>> {
-        let id = self.id;
-        match self.channel.shared().visit(Touch::Deliveries, |state| state.conn.next_delivery(id)) {
-            Next::Delivery(content) => Some(Ok(Delivery::new(content, self.channel.shared()))),
-            Next::Bad(error) => Some(Err(error)),
-            _ => None,
-        }
+        self.intake.try_next(made)
     }
 
     /// The next delivery, as [`next`](Self::next), if it comes in time.
@@ -113,7 +97,7 @@ impl Consumer {
     ///
     /// Nothing is lost when it is dropped, nor by a time-out.
     pub async fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Result<Delivery, Error>>, Elapsed> {
-        let channel = self.channel.clone();
+        let channel = self.channel().clone();
         within(channel.shared(), timeout, |cx| self.poll(cx)).await
     }
 
@@ -149,21 +133,21 @@ impl Consumer {
         let mut limit: Option<Call<()>> = None;
         let mut over = timeout.is_zero();
         poll_fn(|cx| {
-            if self.gives_way(cx) {
+            if self.intake.gives_way(cx) {
                 return Poll::Pending;
             }
             loop {
-                match self.poll_batch(cx, max, over) {
+                match self.intake.poll_batch(cx, max, over) {
                     NextBatch::Deliveries(deliveries) => {
-                        return Poll::Ready(Some(Ok(Batch::new(deliveries, self.channel.shared()))));
+                        return Poll::Ready(Some(Ok(Batch::new(deliveries, self.channel().shared()))));
                     }
                     NextBatch::Bad(error) => return Poll::Ready(Some(Err(error))),
                     NextBatch::Pending { some } => {
-                        self.in_a_row = 0;
+                        self.intake.rested();
                         if !some {
                             return Poll::Pending;
                         }
-                        let limit = limit.get_or_insert_with(|| timer(self.channel.shared(), timeout));
+                        let limit = limit.get_or_insert_with(|| timer(self.channel().shared(), timeout));
                         if Pin::new(limit).poll(cx).is_pending() {
                             return Poll::Pending;
                         }
@@ -174,18 +158,6 @@ impl Consumer {
             }
         })
         .await
-    }
-
-    fn poll_batch(&self, cx: &mut Context<'_>, max: usize, now: bool) -> NextBatch {
-        let id = self.id;
-        self.channel.shared().visit(Touch::Deliveries, |state| {
-            let next = state.conn.next_batch(id, max, now);
-            if matches!(next, NextBatch::Pending { .. }) {
-                let old = state.consumers.set(id.index(), cx.waker());
-                state.discard(old);
-            }
-            next
-        })
     }
 
     /// Changes how many deliveries the broker sends ahead of their acks, 0 for any number. Nothing is lost or comes twice:
@@ -210,12 +182,7 @@ impl Consumer {
     ///
     /// The change has been asked for when this returns; dropping the call does not stop it.
     pub fn set_prefetch(&mut self, prefetch: u16) -> Call<()> {
-        let id = self.id;
-        let call = Call::start(Keep::Channel(self.channel.clone()), done, |conn| {
-            conn.set_prefetch(id, prefetch, None).map(Some)
-        });
-        self.learn_tag();
-        call
+        self.intake.set_prefetch(prefetch)
     }
 
     /// Cancels it: the broker delivers nothing more, and the stream ends after what has been received.
@@ -224,8 +191,7 @@ impl Consumer {
     ///
     /// Those of any [`Call`]. One that has ended already is cancelled.
     pub fn cancel(&self) -> Call<()> {
-        let id = self.id;
-        Call::start(Keep::Channel(self.channel.clone()), done, |conn| conn.cancel(id, None).map(Some))
+        self.intake.cancel()
     }
 
     /// Cancels it and wants no answer: the stream ends at once, after what has been received. What is still on its way is
@@ -235,46 +201,18 @@ impl Consumer {
     ///
     /// If the channel or the connection is closed.
     pub fn cancel_nowait(&self) -> Result<(), Error> {
-        let id = self.id;
-        self.channel.shared().visit(Touch::All, |state| state.conn.cancel_nowait(id))
-    }
-
-    /// A stream that is always ready would keep its task from everything else.
-    #[inline]
-    fn gives_way(&mut self, cx: &Context<'_>) -> bool {
-        self.in_a_row += 1;
-        let gives_way = self.in_a_row > IN_A_ROW;
-        if gives_way {
-            self.in_a_row = 0;
-            cx.waker().wake_by_ref();
-        }
-        gives_way
+        self.intake.cancel_nowait()
     }
 
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery, Error>>> {
-        if self.gives_way(cx) {
-            return Poll::Pending;
-        }
-        let id = self.id;
-        let next = self.channel.shared().visit(Touch::Deliveries, |state| {
-            let next = state.conn.next_delivery(id);
-            if matches!(next, Next::Pending) {
-                let old = state.consumers.set(id.index(), cx.waker());
-                state.discard(old);
-            }
-            next
-        });
-        match next {
-            Next::Delivery(content) => Poll::Ready(Some(Ok(Delivery::new(content, self.channel.shared())))),
-            Next::Bad(error) => Poll::Ready(Some(Err(error))),
-            Next::Pending => {
-                self.in_a_row = 0;
-                Poll::Pending
-            }
-            _ => Poll::Ready(None),
-        }
+        self.intake.poll(cx, made)
     }
+}
+
+#[inline]
+fn made(received: conn::Delivery, channel: &Channel) -> Delivery {
+    Delivery::new(received, channel.shared())
 }
 
 impl Stream for Consumer {
@@ -286,19 +224,8 @@ impl Stream for Consumer {
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        let id = self.id;
-        self.channel.shared().visit(Touch::Deliveries, |state| {
-            let old = state.consumers.take(id.index());
-            state.discard(old);
-            state.conn.release_consumer(id);
-        });
-    }
-}
-
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("tag", &self.tag).field("channel", &self.channel).finish_non_exhaustive()
+        f.debug_struct("Consumer").field("tag", &self.tag()).field("channel", self.channel()).finish_non_exhaustive()
     }
 }

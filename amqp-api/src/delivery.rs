@@ -137,8 +137,7 @@ impl Delivery {
     /// [`ErrorKind::Full`](crate::ErrorKind::Full) if there is no room; what is wrong with the message; a closed channel
     /// or connection, with its cause.
     pub fn reply<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        let message = message.into().replying_to(&self.content)?.ready()?;
-        self.publish(&Target::of_replies(&self.content)?, &message)
+        self.acker.reply(&self.content.properties()?, message.into())
     }
 
     /// Publishes it again, with its body and all its properties, its `user_id` included: RabbitMQ refuses that of
@@ -161,11 +160,8 @@ impl Delivery {
     /// channel or connection, with its cause.
     pub fn republish(&self, exchange: impl AsRef<str>, routing_key: impl AsRef<str>) -> Result<(), Error> {
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
-        self.publish(&to, &Message::from(&self.content).ready()?)
-    }
-
-    fn publish(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {
-        self.acker.publish(&message.publish(to, false))
+        let message = Message::from(&self.content).ready()?;
+        self.acker.publish(&message.publish(&to, false))
     }
 
     /// Takes it apart: what it brought, and what settles it.

@@ -15,6 +15,7 @@
 //! | `options` | how things are asked for |
 //! | `above` | what stands above the channel: pools of connections, listeners, remote calls, retries, task queues |
 //! | `elapsed` | waiting no longer than a given time |
+//! | `intake` | what consumers of both kinds are made of |
 //! | `shared`, `wakers`, `link` | what the handles of one connection share, who waits for what, what keeps it open |
 //! | [`driver`] | the one driver, over two traits that an adapter implements |
 //!
@@ -44,6 +45,7 @@ mod events;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod intake;
 mod link;
 mod message;
 mod options;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amqp_proto::conn::{Publish, PublishBody};
 use amqp_proto::error::{CodecError, Error};
-use amqp_proto::method::Properties;
+use amqp_proto::method::{Properties, PropertiesRef};
 use amqp_proto::wire::{EncodeError, FieldTable, FieldValue, ShortStr};
 use bytes::Bytes;
 
@@ -250,8 +250,8 @@ impl<'a> Message<'a> {
     }
 
     /// The message as the answer to another: with its correlation id, if that has one.
-    pub(crate) fn replying_to(self, request: &Content) -> Result<Self, Error> {
-        Ok(match request.properties()?.correlation_id.map(ShortStr::to_str) {
+    pub(crate) fn replying_to(self, request: &PropertiesRef<'_>) -> Result<Self, Error> {
+        Ok(match request.correlation_id.map(ShortStr::to_str) {
             None => self,
             Some(Ok(id)) => self.correlation_id(id),
             Some(Err(_)) => return Err(Error::invalid("the correlation id of the request is no UTF-8")),
@@ -330,9 +330,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Where replies to a message are wanted.
-    pub(crate) fn of_replies(request: &'a Content) -> Result<Self, Error> {
-        match request.properties()?.reply_to {
+    /// Where replies to a message with these properties are wanted.
+    pub(crate) fn of_replies(request: &PropertiesRef<'a>) -> Result<Self, Error> {
+        match request.reply_to {
             Some(routing_key) if !routing_key.as_bytes().is_empty() => {
                 Ok(Self { exchange: ShortStr::EMPTY, routing_key })
             }

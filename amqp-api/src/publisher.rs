@@ -306,8 +306,9 @@ impl Publisher {
     ///
     /// Dropped before it has returned, it may have published the answer or not.
     pub async fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        let message = self.prepare(message.into().replying_to(request)?)?;
-        self.send_to(&Target::of_replies(request)?, &message).await?.await
+        let request = request.properties()?;
+        let message = self.prepare(message.into().replying_to(&request)?)?;
+        self.send_to(&Target::of_replies(&request)?, &message).await?.await
     }
 
     async fn send_to(&self, to: &Target<'_>, message: &Message<'_>) -> Result<Confirm, Error> {

@@ -636,6 +636,13 @@ handles! {
         /// coming in goes back to the queue, unless it was given out. The answer comes behind a body that is being read,
         /// so read that or drop it before. One that has ended already is cancelled.
         [wait] fn cancel(&self) -> Result<(), Error>;
+        /// Cancels it and wants no answer: the iterator ends at once, after what has been received, and bodies that have been
+        /// given out are read on. What is still on its way is put back, or, without acks, lost.
+        [] fn cancel_nowait(&self) -> Result<(), Error>;
+        /// Changes how many deliveries the broker sends ahead of their acks, as [`Consumer::set_prefetch`] does. The answer
+        /// comes behind the bodies that have been sent before: as long as these are not read, and are more than
+        /// [`Limits::receive_buffer`](crate::Limits), it does not come.
+        [wait] fn set_prefetch(&mut self, prefetch: u16) -> Result<(), Error>;
     }
 
     /// A message whose body is read while it comes in, from a [`StreamedConsumer`]: by [`chunk`](Self::chunk), or as from
@@ -660,6 +667,9 @@ handles! {
         /// How many bytes of its body were not read.
         #[must_use]
         [] fn unread(&self) -> u64;
+        /// Answers it, as [`Delivery::reply`] does: publishes a message to the queue that it names in its property `reply_to`,
+        /// with its `correlation_id`, if it has one. Nothing waits, its own body neither.
+        [] fn reply<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), Error>;
         /// The broker may forget it: it has been dealt with. What was not read of its body is thrown away.
         [] fn ack(self) -> Result<(), Error>;
         /// Acks this and all earlier deliveries of its channel that are not settled, those of other consumers included; what

@@ -17,6 +17,9 @@ cases! {
     f6_a_dropped_or_cancelled_consumer_puts_back_what_was_not_given_out,
     f6_a_body_ends_with_the_cause_when_its_channel_or_connection_ends,
     f6_streamed_deliveries_are_settled_in_every_way,
+    f6_a_streamed_delivery_is_answered_while_its_body_comes,
+    f22_a_streamed_consumer_is_cancelled_without_an_answer_in_the_middle_of_a_body,
+    f38_the_prefetch_of_a_streamed_consumer_is_changed_while_a_body_comes,
     c7_other_channels_get_on_while_a_large_body_is_being_read,
 }
 
@@ -233,6 +236,84 @@ async fn f6_a_body_ends_with_the_cause_when_its_channel_or_connection_ends(conte
         await_queue(context.node(), &queue, "the message is back", |queue| queue.ready == 1);
     }
     channel.queue_delete(&queue).await?;
+    Ok(connection.close().await?)
+}
+
+async fn f6_a_streamed_delivery_is_answered_while_its_body_comes(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let channel = connection.channel().await?;
+    let replies = channel.queue_declare(Queue::exclusive(context.name("replies"))).await?.name;
+    let queue = channel.queue_declare(Queue::new(context.name("queue"))).await?.name;
+    let mut answers = channel.consume(&replies).await?;
+    let body = body(2 * MIB);
+    let request = Message::new(&body).reply_to(&replies).correlation_id("17");
+    channel.publish("", &queue, request).await?;
+    channel.publish("", &queue, "nobody asks").await?;
+
+    let consuming = open(&context).await?;
+    let mut consumer = consuming.channel().await?.consume_streamed(&queue).await?;
+    let mut delivery = next(&mut consumer).await?;
+    delivery.reply("it comes")?;
+    let answer = answers.next().await.expect("an answer")?;
+    assert_eq!(answer.body(), "it comes");
+    assert_eq!(answer.properties()?.correlation_id.map(|id| id.to_string()).as_deref(), Some("17"));
+    answer.ack()?;
+    read_and_compare(&mut delivery, &body).await?;
+    delivery.ack()?;
+    let other = next(&mut consumer).await?;
+    assert!(matches!(other.reply("to whom").unwrap_err().kind(), ErrorKind::Invalid(_)));
+    other.ack()?;
+    await_queue(context.node(), &queue, "all is acked", |queue| queue.messages == 0);
+    channel.queue_delete(&queue).await?;
+    consuming.close().await?;
+    Ok(connection.close().await?)
+}
+
+async fn f22_a_streamed_consumer_is_cancelled_without_an_answer_in_the_middle_of_a_body(context: Context) -> Result {
+    let bodies = [body(3 * MIB), body(2000), body(2000)];
+    let (connection, channel, queue) = filled_queue(&context, "queue", &bodies).await?;
+    // Less than a body is held.
+    let consuming = connect(config(&context).receive_buffer(200_000)).await?;
+    let its_channel = consuming.channel().await?;
+    let mut consumer = its_channel.consume_streamed(Consume::new(&queue).prefetch(1)).await?;
+    let mut delivery = next(&mut consumer).await?;
+    consumer.cancel_nowait()?;
+    consumer.cancel_nowait()?;
+    assert!(consumer.next().await.is_none());
+    read_and_compare(&mut delivery, &bodies[0]).await?;
+    delivery.ack()?;
+    await_queue(context.node(), &queue, "only the first to be gone", |queue| {
+        (queue.messages, queue.ready, queue.consumers) == (2, 2, 0)
+    });
+    assert!(its_channel.is_open());
+    channel.queue_delete(&queue).await?;
+    consuming.close().await?;
+    Ok(connection.close().await?)
+}
+
+async fn f38_the_prefetch_of_a_streamed_consumer_is_changed_while_a_body_comes(context: Context) -> Result {
+    let bodies = [3 * MIB, 2000, 300_000, 1, 400_000, 5000].map(body);
+    let (connection, channel, queue) = filled_queue(&context, "queue", &bodies).await?;
+    let out = |count| await_queue(context.node(), &queue, "so many out", |queue| queue.unacknowledged == count);
+    let consuming = open(&context).await?;
+    let consume = Consume::new(&queue).tag("films").prefetch(1);
+    let mut consumer = consuming.channel().await?.consume_streamed(consume).await?;
+    let mut first = next(&mut consumer).await?;
+    consumer.set_prefetch(3).await?;
+    assert_ne!(consumer.tag(), "films");
+    // The one that was out does not count.
+    out(4);
+    read_and_compare(&mut first, &bodies[0]).await?;
+    first.ack()?;
+    out(3);
+    for body in &bodies[1..] {
+        let mut delivery = next(&mut consumer).await?;
+        read_and_compare(&mut delivery, body).await?;
+        delivery.ack()?;
+    }
+    await_queue(context.node(), &queue, "all is acked", |queue| queue.messages == 0);
+    channel.queue_delete(&queue).await?;
+    consuming.close().await?;
     Ok(connection.close().await?)
 }
 

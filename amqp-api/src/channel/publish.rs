@@ -60,8 +60,9 @@ impl Channel {
     ///
     /// Dropped before it has returned, it has published nothing.
     pub async fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        let message = message.into().replying_to(request)?.ready()?;
-        self.publish_to(&Target::of_replies(request)?, &message).await
+        let request = request.properties()?;
+        let message = message.into().replying_to(&request)?.ready()?;
+        self.publish_to(&Target::of_replies(&request)?, &message).await
     }
 
     async fn publish_to(&self, to: &Target<'_>, message: &Message<'_>) -> Result<(), Error> {

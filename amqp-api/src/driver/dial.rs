@@ -107,7 +107,7 @@ pub(super) async fn redial(
         rotate(&mut addresses, skipped);
         for address in addresses {
             match dial.socket(host, address).await.and_then(|io| dial.tls.over(io, host)) {
-                Ok((io, _)) => {
+                Ok(io) => {
                     let credentials = renew::ask(&*runtime, &options).await?;
                     return Ok(Redialed { io, credentials });
                 }
@@ -163,8 +163,8 @@ impl Dial<'_> {
 
     async fn address(&self, host: &Address, address: SocketAddr) -> Result<Connection, Error> {
         let io = self.socket(host, address).await?;
-        let (io, progress) = self.tls.over(io, host)?;
-        open(Arc::clone(self.runtime), io, Arc::clone(self.options)).await.map_err(|error| progress.explain(error))
+        let io = self.tls.over(io, host)?;
+        open(Arc::clone(self.runtime), io, Arc::clone(self.options)).await
     }
 
     async fn socket(&self, host: &Address, address: SocketAddr) -> Result<Box<dyn Io>, Error> {

@@ -35,6 +35,11 @@ pub trait Io: Send + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether a layer in between is still being set up, so that nobody behind it can have answered. A plain socket has none.
+    fn is_setting_up(&self) -> bool {
+        false
+    }
+
     /// Ends the writing side.
     ///
     /// # Errors

@@ -20,18 +20,8 @@ impl<'a> Tls<'a> {
     }
 
     #[expect(clippy::unused_self, reason = "the other one has something to look at")]
-    pub(super) fn over(&self, io: Box<dyn Io>, _: &Address) -> Result<(Box<dyn Io>, Progress), Error> {
-        Ok((io, Progress))
-    }
-}
-
-/// There is nothing to wait for.
-pub(super) struct Progress;
-
-impl Progress {
-    #[expect(clippy::unused_self, reason = "the other one has something to look at")]
-    pub(super) fn explain(&self, error: Error) -> Error {
-        error
+    pub(super) fn over(&self, io: Box<dyn Io>, _: &Address) -> Result<Box<dyn Io>, Error> {
+        Ok(io)
     }
 }
 

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use amqp_proto::conn::Outbound;
+use amqp_proto::error::{Error, TimeoutReason};
 
 use super::hooks::Hooks;
 use super::reader::{Read, Reader};
@@ -128,8 +129,15 @@ impl Session {
         }
         conn.arm(now);
         let mut deadline = conn.poll_timeout();
-        if deadline.as_ref().is_some_and(|(at, _)| *at <= now) {
-            conn.handle_timeout(now);
+        if let Some((_, reason)) = deadline.take_if(|(at, _)| *at <= now) {
+            match reason {
+                TimeoutReason::Handshake { .. } if self.io.is_setting_up() => {
+                    // The peer, that the core waits for, has not come to AMQP.
+                    let error = Error::timeout(TimeoutReason::Handshake { state: "TlsHandshake" }, false);
+                    conn.handle_io_error(now, &io::Error::other(error));
+                }
+                _ => conn.handle_timeout(now),
+            }
             deadline = conn.poll_timeout();
         }
         if self.writer.outbound.is_empty() && conn.has_outbound() {

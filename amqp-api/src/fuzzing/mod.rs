@@ -13,7 +13,6 @@ mod wire;
 
 use core::net::{IpAddr, SocketAddr};
 use std::io;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::BodyStream;
 use crate::acker::Acker;
+use crate::message::Message;
 use crate::shared::Shared;
 
 /// A message whose body is read while it comes in, from a [`StreamedConsumer`](crate::StreamedConsumer).
@@ -77,6 +78,16 @@ impl StreamedDelivery {
     /// Its body, and what settles it: each may go its own way.
     pub fn into_parts(self) -> (BodyStream, Acker) {
         (self.body, self.acker)
+    }
+
+    /// Answers it, as [`Delivery::reply`](crate::Delivery::reply) does: publishes a message to the queue that it names in its
+    /// property `reply_to`, with its `correlation_id`, if it has one. Nothing waits, its own body neither.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reply<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.acker.reply(&self.properties()?, message.into())
     }
 
     /// The broker may forget it: it has been dealt with. What was not read of its body is thrown away.

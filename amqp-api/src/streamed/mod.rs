@@ -13,17 +13,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use amqp_proto::conn::{ConsumerId, Next, Reply};
+use amqp_proto::conn::{self, ConsumerId, Reply};
 use amqp_proto::error::Error;
 use futures_core::Stream;
 
 pub use self::body::BodyStream;
 pub use self::delivery::StreamedDelivery;
-use crate::call::{Call, Keep, done, mismatch};
+use crate::call::{Call, Keep, mismatch};
 use crate::channel::Channel;
 use crate::elapsed::{Elapsed, within};
+use crate::intake::Intake;
 use crate::options::Consume;
-use crate::shared::{IN_A_ROW, Touch};
 
 impl Channel {
     /// Starts a consumer whose deliveries are handed out as soon as their headers have come, and whose bodies are read
@@ -76,29 +76,24 @@ impl Channel {
 /// open. Dropping it cancels it, and what it had received and not given out goes back to the queue.
 #[must_use = "a consumer that is dropped is cancelled"]
 pub struct StreamedConsumer {
-    channel: Channel,
-    id: ConsumerId,
-    tag: Box<str>,
-    /// Deliveries given out without a wait between them.
-    in_a_row: u32,
+    intake: Intake,
 }
 
 impl StreamedConsumer {
     fn new(channel: Channel, id: ConsumerId) -> Self {
-        let tag = channel.shared().visit(Touch::Nothing, |state| state.conn.consumer_tag(id).into());
-        Self { channel, id, tag, in_a_row: 0 }
+        Self { intake: Intake::new(channel, id) }
     }
 
-    /// Its tag, unique on its channel.
+    /// Its tag, unique on its channel. [`set_prefetch`](Self::set_prefetch) changes it.
     #[must_use]
     pub fn tag(&self) -> &str {
-        &self.tag
+        self.intake.tag()
     }
 
     /// Its channel.
     #[must_use]
     pub fn channel(&self) -> &Channel {
-        &self.channel
+        self.intake.channel()
     }
 
     /// The next delivery, when its header has come; `None` when there will be none. It has no deadline.
@@ -120,12 +115,7 @@ impl StreamedConsumer {
     ///
     /// Those of a [`Consumer`](crate::Consumer).
     pub fn try_next(&mut self) -> Option<Result<StreamedDelivery, Error>> {
-        let id = self.id;
-        match self.channel.shared().visit(Touch::Deliveries, |state| state.conn.next_delivery(id)) {
-            Next::Delivery(received) => Some(Ok(StreamedDelivery::new(received, self.channel.shared()))),
-            Next::Bad(error) => Some(Err(error)),
-            _ => None,
-        }
+        self.intake.try_next(made)
     }
 
     /// The next delivery, as [`next`](Self::next), if its header comes in time.
@@ -141,7 +131,7 @@ impl StreamedConsumer {
         &mut self,
         timeout: Duration,
     ) -> Result<Option<Result<StreamedDelivery, Error>>, Elapsed> {
-        let channel = self.channel.clone();
+        let channel = self.channel().clone();
         within(channel.shared(), timeout, |cx| self.poll(cx)).await
     }
 
@@ -153,36 +143,41 @@ impl StreamedConsumer {
     ///
     /// Those of any [`Call`]. One that has ended already is cancelled.
     pub fn cancel(&self) -> Call<()> {
-        let id = self.id;
-        Call::start(Keep::Channel(self.channel.clone()), done, |conn| conn.cancel(id, None).map(Some))
+        self.intake.cancel()
+    }
+
+    /// Cancels it and wants no answer: the stream ends at once, after what has been received, and bodies that have been given
+    /// out are read on. What is still on its way is put back, or, without acks, lost.
+    ///
+    /// # Errors
+    ///
+    /// If the channel or the connection is closed.
+    pub fn cancel_nowait(&self) -> Result<(), Error> {
+        self.intake.cancel_nowait()
+    }
+
+    /// Changes how many deliveries the broker sends ahead of their acks, as
+    /// [`Consumer::set_prefetch`](crate::Consumer::set_prefetch) does. The answer comes behind the bodies that have been sent
+    /// before, so read on and do not wait for it first.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// The change has been asked for when this returns; dropping the call does not stop it.
+    pub fn set_prefetch(&mut self, prefetch: u16) -> Call<()> {
+        self.intake.set_prefetch(prefetch)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<StreamedDelivery, Error>>> {
-        self.in_a_row += 1;
-        if self.in_a_row > IN_A_ROW {
-            self.in_a_row = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let id = self.id;
-        let next = self.channel.shared().visit(Touch::Deliveries, |state| {
-            let next = state.conn.next_delivery(id);
-            if matches!(next, Next::Pending) {
-                let old = state.consumers.set(id.index(), cx.waker());
-                state.discard(old);
-            }
-            next
-        });
-        match next {
-            Next::Delivery(received) => Poll::Ready(Some(Ok(StreamedDelivery::new(received, self.channel.shared())))),
-            Next::Bad(error) => Poll::Ready(Some(Err(error))),
-            Next::Pending => {
-                self.in_a_row = 0;
-                Poll::Pending
-            }
-            _ => Poll::Ready(None),
-        }
+        self.intake.poll(cx, made)
     }
+}
+
+fn made(received: conn::Delivery, channel: &Channel) -> StreamedDelivery {
+    StreamedDelivery::new(received, channel.shared())
 }
 
 impl Stream for StreamedConsumer {
@@ -193,22 +188,11 @@ impl Stream for StreamedConsumer {
     }
 }
 
-impl Drop for StreamedConsumer {
-    fn drop(&mut self) {
-        let id = self.id;
-        self.channel.shared().visit(Touch::Deliveries, |state| {
-            let old = state.consumers.take(id.index());
-            state.discard(old);
-            state.conn.release_consumer(id);
-        });
-    }
-}
-
 impl fmt::Debug for StreamedConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamedConsumer")
-            .field("tag", &self.tag)
-            .field("channel", &self.channel)
+            .field("tag", &self.tag())
+            .field("channel", self.channel())
             .finish_non_exhaustive()
     }
 }

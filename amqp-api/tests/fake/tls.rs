@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use amqp_api::driver::connect;
 use amqp_api::rustls::{ClientConfig, RootCertStore};
-use amqp_api::{Config, ConnectOptions, Connection, Consume, Error, ErrorKind, TimeoutReason, TlsFailure, TlsOptions};
+use amqp_api::{
+    Config, ConnectOptions, Connection, ConnectionEvent, Consume, Error, ErrorKind, Recovery, TimeoutReason,
+    TlsFailure, TlsOptions,
+};
 
 use crate::peer::Peer;
 use crate::tls_server::{Authority, TlsServer};
@@ -115,6 +118,34 @@ fn f9_a_server_that_is_silent_in_the_handshake_of_tls_is_given_up_in_time() {
     let ErrorKind::Timeout { reason: TimeoutReason::Handshake { state }, .. } = error.kind() else { panic!("{error}") };
     assert_eq!(*state, "AwaitOpenOk");
     assert_eq!(world.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn f18_f43_what_is_wrong_with_tls_is_told_when_a_connection_comes_back_as_well() {
+    let authority = Authority::new();
+    let world = World::new(14);
+    let wires = ["broker", "broker", "another"].map(|name| {
+        let wire = world.wire(Peer::default(), Manners::Good);
+        wire.lock().tls = Some(authority.server(name));
+        wire
+    });
+    wires[1].lock().reading = false;
+    world.host("broker", Host::each(wires.iter().cloned().map(Host::Answers)));
+    let config = Config::new("broker").tls(authority.trusted()).recovery(Recovery::default().max_attempts(2));
+    let connection = world.block_on(connect(world.runtime(), config)).unwrap();
+    let mut events = connection.events();
+    wires[0].lock().eof = true;
+    let mut failures = Vec::new();
+    while let Some(event) = world.block_on(events.next()) {
+        if let ConnectionEvent::ReconnectFailed { error } = event {
+            failures.push(error);
+        }
+    }
+    let state = TimeoutReason::Handshake { state: "TlsHandshake" };
+    assert!(matches!(failures[0].kind(), ErrorKind::Timeout { reason, .. } if *reason == state), "{}", failures[0]);
+    let error = world.block_on(connection.closed()).unwrap_err();
+    assert_eq!(reason(&error), TlsFailure::WrongHost);
+    assert!(error.to_string().contains("another"), "{error}");
 }
 
 #[test]

@@ -15,10 +15,9 @@ mod stream;
 mod unverified;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use amqp_proto::config::Address;
-use amqp_proto::error::{Error, ErrorKind, TimeoutReason, TlsFailure};
+use amqp_proto::error::{Error, ErrorKind, TlsFailure};
 use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -49,33 +48,12 @@ impl<'a> Tls<'a> {
     /// # Errors
     ///
     /// If no certificate can be for such a host.
-    pub(super) fn over(&self, io: Box<dyn Io>, host: &Address) -> Result<(Box<dyn Io>, Progress), Error> {
-        let progress = Progress(Arc::new(AtomicBool::new(self.config.is_none())));
-        let Some(config) = &self.config else { return Ok((io, progress)) };
+    pub(super) fn over(&self, io: Box<dyn Io>, host: &Address) -> Result<Box<dyn Io>, Error> {
+        let Some(config) = &self.config else { return Ok(io) };
         let name = server_name(self.server_name.unwrap_or(&host.host))?;
         let session = UnbufferedClientConnection::new(Arc::clone(config), name)
             .map_err(|error| failed(TlsFailure::Options, error.to_string()))?;
-        let stream: Box<dyn Io> = Box::new(Stream::new(io, session, Arc::clone(&progress.0)));
-        Ok((stream, progress))
-    }
-}
-
-/// Whether TLS has been established, for those who were not told in time.
-pub(super) struct Progress(Arc<AtomicBool>);
-
-impl Progress {
-    /// Says what was waited for: the peer, that the session waits for, may not have come to AMQP.
-    pub(super) fn explain(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Timeout { reason: TimeoutReason::Handshake { .. }, blocked } if !self.is_established() => {
-                Error::timeout(TimeoutReason::Handshake { state: "TlsHandshake" }, *blocked)
-            }
-            _ => error,
-        }
-    }
-
-    fn is_established(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        Ok(Box::new(Stream::new(io, session)))
     }
 }
 

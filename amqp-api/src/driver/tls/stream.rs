@@ -6,8 +6,6 @@
 //! it, and a write waits until it is over.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use amqp_proto::error::{Error, TlsFailure};
@@ -50,7 +48,6 @@ pub(super) struct Stream {
     failure: Option<Error>,
     /// A write that waits for the end of the handshake.
     writer: Option<Waker>,
-    established: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +61,7 @@ enum Phase {
 }
 
 impl Stream {
-    pub(super) fn new(io: Box<dyn Io>, session: UnbufferedClientConnection, established: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(io: Box<dyn Io>, session: UnbufferedClientConnection) -> Self {
         Self {
             io,
             session,
@@ -76,7 +73,6 @@ impl Stream {
             peer_closed: false,
             failure: None,
             writer: None,
-            established,
         }
     }
 
@@ -101,7 +97,6 @@ impl Stream {
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     more = false;
                     self.phase = if self.phase == Phase::Handshake { Phase::Open } else { self.phase };
-                    self.established.store(true, Ordering::Relaxed);
                     self.writer.take().into_iter().for_each(Waker::wake);
                 }
                 Ok(_) => more = false,
@@ -248,6 +243,10 @@ impl Io for Stream {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         self.io.poll_flush(cx)
+    }
+
+    fn is_setting_up(&self) -> bool {
+        self.phase == Phase::Handshake
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

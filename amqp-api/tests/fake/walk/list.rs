@@ -152,6 +152,10 @@ fn streamed() -> Vec<Walk> {
         // The consumer of the one that was dropped is cancelled as well, and that is answered in between.
         walk("StreamedConsumer::cancel", |scene| walked(async { scene.consume_streamed().await.cancel().await }))
             .once(),
+        walk("StreamedConsumer::set_prefetch", |scene| {
+            walked(async { scene.consume_streamed().await.set_prefetch(7).await })
+        })
+        .once(),
         walk("StreamedDelivery::chunk", |scene| {
             walked(async { scene.consume_streamed().await.next().await.unwrap().unwrap().chunk().await })
         }),
