@@ -144,3 +144,37 @@ fn f55_consumers_are_cancelled_and_publishers_blocked_by_what_a_client_does() {
     assert!(heard.contains(&"0 connection.blocked low on disk".to_owned()), "{heard:?}");
     assert!(!world.core.wants_read(client.0));
 }
+
+#[test]
+fn f55_an_alarm_begins_and_ends_by_what_clients_do() {
+    let (mut world, client) = world([
+        Rule::new(On::Publish, Reaction::RaiseAlarm(Alarm::Memory)).after(1).times(1),
+        Rule::new(On::Method("queue.declare"), Reaction::EndAlarm(Alarm::Memory)).when(|seen| seen.queue == "q"),
+    ]);
+    let other = world.client();
+    assert_eq!(publish(&mut world, client, 1), ["1 basic.ack 1"]);
+    let heard = publish(&mut world, client, 1);
+    assert!(heard.contains(&"0 connection.blocked low on memory".to_owned()), "{heard:?}");
+    assert!(!world.core.wants_read(client.0));
+    world.ask(other, super::peer::get("other"));
+    assert!(!world.core.wants_read(client.0), "this is about another queue");
+    let other = world.client();
+    assert_eq!(world.ask(other, passive("q"))[0], "1 queue.declare-ok q 2 0", "it is answered as well");
+    assert_eq!(world.hear(client), ["0 connection.unblocked"]);
+    assert!(world.core.wants_read(client.0));
+    assert_eq!(publish(&mut world, client, 1), ["1 basic.ack 3"]);
+}
+
+#[test]
+fn f55_a_connection_stalls_and_goes_on_by_what_clients_do() {
+    let (mut world, client) = world([
+        Rule::new(On::Publish, Reaction::Stall).when(|seen| seen.body == b"stone").times(1),
+        Rule::new(On::Method("basic.get"), Reaction::Resume("tester".to_owned())),
+    ]);
+    world.bytes(client, &message("", "q", "stone", &Default::default(), false));
+    assert!(world.core.is_stalled(client.0) && !world.core.wants_read(client.0));
+    let other = world.client();
+    assert_eq!(world.ask(other, super::peer::get("q")), ["1 basic.get-empty"], "it is answered as well");
+    assert!(!world.core.is_stalled(client.0) && world.core.wants_read(client.0));
+    assert_eq!(publish(&mut world, client, 1), ["1 basic.ack 2"], "the stone was lost, but it was counted");
+}
