@@ -114,6 +114,11 @@ impl Emulate {
         self >= Self::V4_0
     }
 
+    /// Whether purging a quorum queue drops and counts its dead letters, too.
+    pub(crate) fn purges_dead_letters(self) -> bool {
+        self >= Self::V4_3
+    }
+
     /// Whether `basic.nack` and `basic.reject` work on streams.
     pub(crate) fn streams_take_nacks(self) -> bool {
         self >= Self::V4_0

@@ -59,6 +59,12 @@
 //! broker.add_rule(Rule::new(On::Method("queue.bind"), Reaction::Delay(Duration::from_secs(5))));
 //! // The consumers of a queue are cancelled when something is published.
 //! broker.add_rule(Rule::new(On::Publish, Reaction::CancelConsumers("orders".to_owned())).times(1));
+//! // The publishers are blocked by the tenth message, until somebody asks how many there are.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::RaiseAlarm(Alarm::Disk)).after(9).times(1));
+//! broker.add_rule(Rule::new(On::Method("queue.declare"), Reaction::EndAlarm(Alarm::Disk)).when(|seen| seen.queue == "orders"));
+//! // A worker stalls over a message, and goes on when another takes one.
+//! broker.add_rule(Rule::new(On::Publish, Reaction::Stall).when(|seen| seen.connection == "worker" && seen.body == b"stone"));
+//! broker.add_rule(Rule::new(On::Method("basic.get"), Reaction::Resume("worker".to_owned())));
 //! // Whoever publishes is blocked.
 //! broker.set_alarm(Alarm::Memory, true);
 //! // An operator closes a client's connection, by its name.
@@ -69,7 +75,8 @@
 //!
 //! # What is not there
 //!
-//! No persistence, clusters, policies, management API, plugins, or other protocols. Streams keep everything.
+//! No persistence, clusters, policies, management API, plugins, or other protocols. How much a stream keeps is counted
+//! roughly: messages are not encoded as on RabbitMQ's disk.
 
 mod core;
 mod emulate;

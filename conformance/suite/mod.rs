@@ -28,6 +28,7 @@ mod confirms;
 mod connect;
 mod consume;
 mod content;
+mod dead_letters;
 mod events;
 mod exchanges;
 mod facade_works;
@@ -77,6 +78,7 @@ pub(crate) fn cases() -> Vec<Case> {
         connect::cases(),
         consume::cases(),
         content::cases(),
+        dead_letters::cases(),
         events::cases(),
         exchanges::cases(),
         facade_works::cases(),

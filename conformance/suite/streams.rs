@@ -12,6 +12,7 @@ cases! {
     f40_a_stream_is_read_from_what_comes_next,
     f40_a_stream_is_filtered_where_the_broker_can,
     f40_a_stream_without_acks_or_prefetch_is_refused,
+    f40_a_stream_of_odd_limits_is_refused,
 }
 
 /// A stream with ten messages, each in a chunk of its own.
@@ -124,5 +125,20 @@ async fn f40_a_stream_without_acks_or_prefetch_is_refused(context: Context) -> R
     assert_connection_closed(&error, 540);
     let connection = open(&context).await?;
     connection.channel().await?.queue_delete(&stream).await?;
+    Ok(connection.close().await?)
+}
+
+async fn f40_a_stream_of_odd_limits_is_refused(context: Context) -> Result {
+    let connection = open(&context).await?;
+    let queue = || Queue::stream(context.name("stream"));
+    for queue in [
+        queue().stream_max_segment_size(3_000_000_001),
+        queue().argument("x-max-length-bytes", -1),
+        queue().max_length(1),
+        queue().argument("x-max-age", 5),
+    ] {
+        let error = connection.channel().await?.queue_declare(queue).await.unwrap_err();
+        assert_channel_closed(&error, 406);
+    }
     Ok(connection.close().await?)
 }

@@ -1,12 +1,10 @@
-//! From queues to consumers, and out of queues to dead-letter exchanges.
+//! From queues to consumers.
 
 use std::sync::Arc;
 
-use super::death::{self, Reason};
 use super::late::{Delivery, Late};
 use super::message::Message;
-use super::name::Name;
-use super::queue::{Arrival, ConsumerId, Dead, Entry, Kind, QueueId};
+use super::queue::{Arrival, ConsumerId, Entry, Kind, QueueId};
 use super::timers::Timer;
 use super::{Core, SessionId};
 
@@ -131,47 +129,7 @@ impl Core {
             return self.delete_queue(id);
         }
         self.run_queue(id);
-    }
-
-    /// Sends the dead where their queues want them.
-    pub(super) fn bury(&mut self) {
-        // The dead push others out of their way; a cycle ends by itself.
-        while !self.dead.is_empty() {
-            for Dead { queue, message, reason } in std::mem::take(&mut self.dead) {
-                self.bury_one(queue, &message, reason);
-            }
-        }
-    }
-
-    fn bury_one(&mut self, id: QueueId, message: &Message, reason: Reason) {
-        let Some(queue) = self.queues.get(&id) else { return };
-        let Some(exchange) = queue.policy.dead_letter_exchange.clone() else { return };
-        let (vhost, name) = (queue.vhost.clone(), queue.name.clone());
-        let routing_key = queue.policy.dead_letter_routing_key.clone();
-        let is_there =
-            self.vhosts.get(vhost.as_bytes()).is_some_and(|it| it.exchanges.contains_key(exchange.as_bytes()));
-        if !is_there {
-            return;
-        }
-        let version = self.version;
-        let deaths = death::record(message, &name, reason, self.unix_millis() / 1000);
-        let properties = death::properties(version, &message.properties(), &deaths, true);
-        let rejected = reason == Reason::Rejected && version.tells_acquired_count();
-        let keeps_cc = version.tells_last_death();
-        let reborn = message.reborn(exchange, routing_key.as_ref(), deaths, rejected, &properties, keeps_cc);
-        let reborn = Arc::new(reborn);
-        let routes = self.route(&vhost, &reborn);
-        for target in routes.queues {
-            let cycles = |name: &Name| reason != Reason::Rejected && death::is_cycle(reborn.deaths(), name);
-            if self.queues.get(&target).is_some_and(|queue| !cycles(&queue.name)) {
-                self.enqueue(target, Arc::clone(&reborn));
-            }
-        }
-    }
-
-    /// Messages leave a queue with a reason, if they are to be dead-lettered at all.
-    pub(super) fn kill(&mut self, queue: QueueId, message: Arc<Message>, reason: Reason) {
-        self.dead.push(Dead { queue, message, reason });
+        self.forward_again(id);
     }
 }
 

@@ -31,6 +31,8 @@ pub struct QueueInfo {
     pub ready: usize,
     /// Messages that somebody has and has not settled.
     pub unacked: usize,
+    /// Messages that have died in it and that no other queue has taken yet: with the strategy `at-least-once`.
+    pub dead_letters: usize,
     /// Bytes of the waiting bodies.
     pub ready_bytes: usize,
     /// Its consumers.
@@ -40,10 +42,10 @@ pub struct QueueInfo {
 }
 
 impl QueueInfo {
-    /// Messages in it: ready and unacked.
+    /// Messages in it: ready, unacked, and dead letters.
     #[must_use]
     pub fn messages(&self) -> usize {
-        self.ready + self.unacked
+        self.ready + self.unacked + self.dead_letters
     }
 }
 
@@ -358,7 +360,7 @@ pub(super) fn message_info(message: &Message, redelivered: bool) -> MessageInfo 
 
 fn queue_info(queue: &Queue) -> QueueInfo {
     let ready = match queue.kind {
-        Kind::Stream => usize::try_from(queue.log.len()).unwrap_or(usize::MAX),
+        Kind::Stream => queue.log.len(),
         _ => queue.ready.len(),
     };
     QueueInfo {
@@ -369,6 +371,7 @@ fn queue_info(queue: &Queue) -> QueueInfo {
         exclusive: queue.owner.is_some(),
         ready,
         unacked: queue.unacked,
+        dead_letters: queue.dead_letters.len(),
         ready_bytes: queue.ready.bytes(),
         consumers: queue.consumers.len(),
         arguments: queue.arguments().to_owned(),

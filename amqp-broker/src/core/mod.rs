@@ -11,6 +11,7 @@
 pub(crate) mod access;
 mod ack_timeout;
 pub(crate) mod alarm;
+mod dead_letter;
 mod death;
 mod deliver;
 mod erlang;

@@ -173,6 +173,10 @@ pub(crate) fn passive(name: &str) -> Method<'_> {
     queue::Method::Declare(queue::Declare { queue: short(name), passive: true, ..queue::Declare::default() }).into()
 }
 
+pub(crate) fn purge(name: &str) -> Method<'_> {
+    queue::Method::Purge(queue::Purge { queue: short(name), nowait: false }).into()
+}
+
 pub(crate) fn exchange<'a>(name: &'a str, kind: &'a str) -> Method<'a> {
     let declare = exchange::Declare { exchange: short(name), kind: short(kind), ..exchange::Declare::default() };
     exchange::Method::Declare(declare).into()

@@ -108,3 +108,79 @@ fn what_streams_do_not_do() {
         assert_eq!(world.ask(client, method), [text]);
     }
 }
+
+/// What the stream `s` has for one who reads from here.
+fn read_from(world: &mut World, offset: amqp_proto::wire::FieldValue) -> Vec<String> {
+    let client = world.client();
+    world.ask(client, qos(100, false));
+    let heard = world.ask(client, read("", &table! { "x-stream-offset" => offset }));
+    bodies(&heard).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_stream_gives_up_whole_segments_that_are_too_much_but_never_the_last() {
+    let mut world = World::new(Emulate::V4_3);
+    let client = world.client();
+    // A segment takes two messages and a little; the stream keeps two segments and a little.
+    let arguments = table! {
+        "x-queue-type" => "stream",
+        "x-stream-max-segment-size-bytes" => 2000,
+        "x-max-length-bytes" => 5000,
+    };
+    world.declare(client, "s", &arguments);
+    let body = |letter: &str| letter.repeat(1000);
+    for letter in ["a", "b", "c", "d"] {
+        world.publish(client, "", "s", &body(letter));
+    }
+    assert_eq!(read_from(&mut world, "first".into()).len(), 4);
+    world.publish(client, "", "s", &body("e"));
+    let kept = [body("c"), body("d"), body("e")];
+    assert_eq!(read_from(&mut world, "first".into()), kept);
+    assert_eq!(read_from(&mut world, 0.into()), kept, "what is gone is passed over");
+    assert_eq!(read_from(&mut world, 3.into()), kept[1..], "offsets stay what they are");
+    assert_eq!(read_from(&mut world, "last".into()), kept[2..]);
+    let huge = body("f").repeat(10);
+    world.publish(client, "", "s", &huge);
+    world.publish(client, "", "s", &body("g"));
+    assert_eq!(read_from(&mut world, "first".into()), [body("g")], "the one before is larger than all there may be");
+}
+
+#[test]
+fn a_reader_that_is_late_goes_on_with_what_is_left() {
+    let mut world = World::new(Emulate::V4_3);
+    let client = world.client();
+    let arguments =
+        table! { "x-queue-type" => "stream", "x-stream-max-segment-size-bytes" => 0, "x-max-length-bytes" => 0 };
+    world.declare(client, "s", &arguments);
+    world.publish(client, "", "s", "0");
+    world.pipeline(client, &[qos(1, false), read("t", &table! { "x-stream-offset" => "first" })]);
+    assert_eq!(bodies(&world.hear(client)), ["0"]);
+    for body in ["1", "2", "3"] {
+        world.publish(client, "", "s", body);
+    }
+    let heard = world.ask(client, ack(1));
+    assert_eq!(bodies(&heard), ["3"]);
+    assert!(heard[1].contains(r#""x-stream-offset": 3i64"#), "{heard:?}");
+}
+
+#[test]
+fn a_stream_gives_up_segments_that_are_too_old_when_it_begins_another() {
+    let mut world = World::new(Emulate::V3_10);
+    let client = world.client();
+    let arguments =
+        table! { "x-queue-type" => "stream", "x-max-age" => "1m", "x-stream-max-segment-size-bytes" => 250 };
+    world.declare(client, "s", &arguments);
+    let minute = std::time::Duration::from_secs(60);
+    for body in ["0", "1", "2", "3", "4", "5"] {
+        world.publish(client, "", "s", body);
+        world.sleep(minute / 2);
+    }
+    // Two of them are a segment. The first was too old when the third began.
+    assert_eq!(read_from(&mut world, "first".into()), ["2", "3", "4", "5"]);
+    world.sleep(10 * minute);
+    assert_eq!(read_from(&mut world, "first".into()), ["2", "3", "4", "5"], "age alone ends nothing");
+    for body in ["6", "7", "8"] {
+        world.publish(client, "", "s", body);
+    }
+    assert_eq!(read_from(&mut world, "first".into()), ["6", "7", "8"]);
+}

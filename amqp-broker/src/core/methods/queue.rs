@@ -215,7 +215,11 @@ impl Core {
                 "queue.purge not supported by stream queues {resource}"
             )));
         }
-        let count = self.queues.get_mut(&queue_id).map_or(0, |queue| queue.ready.clear());
+        let with_dead_letters = self.version.purges_dead_letters();
+        let count = self
+            .queues
+            .get_mut(&queue_id)
+            .map_or(0, |queue| queue.ready.clear() + if with_dead_letters { queue.dead_letters.clear() } else { 0 });
         if !purge.nowait {
             self.put(id, number, &queue::PurgeOk { message_count: u32::try_from(count).unwrap_or(u32::MAX) });
         }

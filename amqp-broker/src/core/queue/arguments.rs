@@ -3,7 +3,7 @@
 use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
 use super::Kind;
-use super::stream::parse_age;
+use super::stream::{Retention, parse_age};
 use crate::Emulate;
 use crate::core::erlang::{Quoted, Term, type_name};
 use crate::core::message::MAX_EXPIRY;
@@ -22,11 +22,15 @@ pub(crate) struct Policy {
     pub(crate) overflow: Overflow,
     pub(crate) dead_letter_exchange: Option<Name>,
     pub(crate) dead_letter_routing_key: Option<Name>,
+    /// What has died stays until it is taken elsewhere.
+    pub(crate) at_least_once: bool,
     pub(crate) max_priority: u8,
     pub(crate) single_active_consumer: bool,
     pub(crate) delivery_limit: Option<u32>,
     /// Milliseconds.
     pub(crate) consumer_timeout: Option<u64>,
+    /// What a stream keeps.
+    pub(crate) retention: Retention,
 }
 
 /// What happens when a queue is full.
@@ -55,6 +59,11 @@ impl Policy {
             },
             _ => None,
         };
+        let retention = Retention {
+            max_bytes: number("x-max-length-bytes"),
+            max_age: arguments.get("x-max-age").and_then(|value| value.as_bytes()).and_then(parse_age),
+            segment_bytes: number("x-stream-max-segment-size-bytes").unwrap_or(Retention::SEGMENT_BYTES),
+        };
         Self {
             message_ttl: number("x-message-ttl"),
             expires: number("x-expires"),
@@ -63,10 +72,15 @@ impl Policy {
             overflow,
             dead_letter_exchange: name("x-dead-letter-exchange"),
             dead_letter_routing_key: name("x-dead-letter-routing-key"),
+            // With another overflow RabbitMQ falls back to `at-most-once`.
+            at_least_once: kind == Kind::Quorum
+                && arguments.get("x-dead-letter-strategy").and_then(|value| value.as_str()) == Some("at-least-once")
+                && overflow == Overflow::RejectPublish,
             max_priority: number("x-max-priority").and_then(|number| u8::try_from(number).ok()).unwrap_or_default(),
             single_active_consumer: arguments.get("x-single-active-consumer") == Some(ValueRef::Bool(true)),
             delivery_limit,
             consumer_timeout: number("x-consumer-timeout").filter(|_| version.knows_consumer_timeout()),
+            retention,
         }
     }
 }

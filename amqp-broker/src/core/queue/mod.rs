@@ -1,10 +1,11 @@
-//! A queue: what waits in it (`ready`, or the log of a `stream`), who takes from it (`consumers`), and the rules that
-//! its arguments made (`arguments`).
+//! A queue: what waits in it (`ready`, or the log of a `stream`), who takes from it (`consumers`), what has
+//! died in it and is not taken elsewhere yet (`dead_letters`), and the rules that its arguments made (`arguments`).
 //!
 //! A queue knows nothing of sessions: the broker moves what leaves it.
 
 mod arguments;
 mod consumers;
+mod dead_letters;
 mod ready;
 mod stream;
 
@@ -17,6 +18,7 @@ pub(crate) use arguments::{
     Overflow, Policy, assert_equivalent, assert_same_argument, check, completed, inequivalent, queue_type,
 };
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
+pub(crate) use dead_letters::{DeadLetters, Letter};
 pub(crate) use ready::{Entry, Order, Ready};
 pub(crate) use stream::{Log, parse_offset};
 
@@ -80,6 +82,7 @@ pub(crate) struct Queue {
     pub(crate) policy: Policy,
     pub(crate) ready: Ready,
     pub(crate) log: Log,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) consumers: Consumers,
     pub(crate) unacked: usize,
     pub(crate) had_consumers: bool,
@@ -125,7 +128,8 @@ impl Queue {
             owner: None,
             arguments,
             ready: Ready::new(order, max_priority),
-            log: Log::default(),
+            log: Log::new(policy.retention),
+            dead_letters: DeadLetters::default(),
             consumers: Consumers::new(policy.single_active_consumer),
             policy,
             unacked: 0,
@@ -189,8 +193,8 @@ impl Queue {
     /// Whether it is, or would be with so much more.
     fn is_over(&self, messages: usize, bytes: usize) -> bool {
         let over = |limit: Option<u64>, size: usize| limit.is_some_and(|limit| size as u64 > limit);
-        over(self.policy.max_length, self.ready.len() + messages)
-            || over(self.policy.max_length_bytes, self.ready.bytes() + bytes)
+        over(self.policy.max_length, self.ready.len() + self.dead_letters.len() + messages)
+            || over(self.policy.max_length_bytes, self.ready.bytes() + self.dead_letters.bytes() + bytes)
     }
 
     /// Takes out what has expired.
@@ -204,10 +208,7 @@ impl Queue {
     pub(crate) fn deadline(&self) -> Option<Micros> {
         let unused = self.policy.expires.filter(|_| self.consumers.is_empty());
         let end = unused.map(|millis| self.idle_since.saturating_add(millis.saturating_mul(1000)));
-        match (self.ready.next_expiry(), end) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        [self.ready.next_expiry(), self.dead_letters.retry_at(), end].into_iter().flatten().min()
     }
 
     /// Takes a message back that was handed out. `counts` says whether this counts as a failed delivery.
