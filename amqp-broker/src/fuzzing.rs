@@ -9,7 +9,8 @@ use bytes::BytesMut;
 
 use crate::{Alarm, Core, Emulate, Limits, On, Reaction, Rule, SessionId};
 
-/// Plays the input against a broker, starting at `now`.
+/// Plays the input against a broker, starting at `now`. The seeds in `fuzz/corpus/broker` are written in this form, by
+/// amqp-proto's test of its golden traces.
 ///
 /// # Panics
 /// If the broker does what it must not.
@@ -82,7 +83,7 @@ pub fn broker(now: Instant, data: &[u8]) {
 
 fn reaction(byte: u8) -> Reaction {
     let time = Duration::from_millis(u64::from(byte));
-    match byte % 12 {
+    match byte % 14 {
         0 => Reaction::NoConfirm,
         1 => Reaction::ConfirmAfter(time),
         2 => Reaction::ConfirmWithin(time),
@@ -94,6 +95,8 @@ fn reaction(byte: u8) -> Reaction {
         8 => Reaction::CloseChannel(406, "PRECONDITION_FAILED - by chance".to_owned()),
         9 => Reaction::CloseConnection(541, "INTERNAL_ERROR - by chance".to_owned()),
         10 => Reaction::Cut,
+        11 => Reaction::EndAlarm(Alarm::Memory),
+        12 => Reaction::Resume(String::new()),
         _ => Reaction::Stall,
     }
 }

@@ -9,6 +9,7 @@
 //! | `method` | the payload of one method frame |
 //! | `table` | the entries of one table, without their length |
 //! | `connection` | all that a server said on one connection |
+//! | `broker` | all that a client said on one connection, as the broker's target reads it |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,7 +20,10 @@ use amqp_proto::wire::TableRef;
 use crate::common::{Parts, frame_bytes};
 use crate::trace::{Side, Trace, properties_of};
 
-const FOLDERS: [&str; 4] = ["frame", "method", "table", "connection"];
+const FOLDERS: [&str; 5] = ["frame", "method", "table", "connection", "broker"];
+
+/// Seeds for the broker that are longer than this cost more than they find, in bytes.
+const LONG_FOR_A_BROKER: usize = 4096;
 
 /// Seeds by folder and name.
 type Seeds = BTreeMap<(&'static str, String), Vec<u8>>;
@@ -87,8 +91,12 @@ fn seeds(traces: &[Trace]) -> Seeds {
             let stream = trace.stream(side);
             let frames = trace.frames(side);
             add("frame", name.clone(), after_handshake(&trace.name, &stream.bytes, &frames));
-            if side == Side::Server {
-                add("connection", name, &stream.bytes);
+            match side {
+                Side::Server => add("connection", name, &stream.bytes),
+                Side::Client if stream.bytes.len() <= LONG_FOR_A_BROKER => {
+                    add("broker", name, &for_the_broker(&stream.bytes, &frames));
+                }
+                Side::Client => {}
             }
             for (_, _, payload) in frames.iter().filter(|(kind, ..)| *kind == 1) {
                 let Ok(method) = Method::decode(payload) else {
@@ -106,6 +114,23 @@ fn seeds(traces: &[Trace]) -> Seeds {
         }
     }
     seeds
+}
+
+/// What a client said, as `amqp_broker::fuzzing` reads it: the version to be, and then, piece by piece, who speaks (the third
+/// client, who has said nothing yet), a channel that does not count, that these are plain bytes, how many, and themselves.
+fn for_the_broker(bytes: &[u8], frames: &[Parts]) -> Vec<u8> {
+    let mut seed = vec![2];
+    let mut rest = bytes;
+    let header = std::iter::once(8);
+    for length in header.chain(frames.iter().map(|(_, _, payload)| payload.len() + 8)).chain([usize::MAX]) {
+        let (frame, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        for piece in frame.chunks(255) {
+            seed.extend_from_slice(&[2, 0, 160, u8::try_from(piece.len()).unwrap()]);
+            seed.extend_from_slice(piece);
+        }
+    }
+    seed
 }
 
 /// The tables among a method's fields, with the fields' names.
