@@ -1,10 +1,12 @@
-//! What `amqp-broker` does in a second and what a million messages cost it, and what RabbitMQ does in a second.
+//! What `amqp-broker` does in a second and what a million messages cost it, and what RabbitMQ does in a second, in one run.
 //!
 //! ```sh
-//! cargo run --release -p conformance --example broker
+//! cargo run --release -p conformance --example broker             # prints the figures
+//! cargo run --release -p conformance --example broker -- --check  # and fails if one is worse than its bound
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use amqp_broker::{Broker, Core, Emulate, Limits, SessionId};
@@ -22,21 +24,47 @@ const BATCH: u32 = 200;
 /// How many go over sockets.
 const OVER_SOCKETS: usize = 300_000;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    without_sockets()?;
+/// What a million messages may cost, in megabytes.
+const MOST_MEMORY: f64 = 400.0;
+/// Messages a second that one core has to route into a queue and out to its consumer, in thousands.
+const LEAST_ROUTED: f64 = 300.0;
+/// How many times as fast as RabbitMQ it has to be, over sockets and with the same client.
+const LEAST_RATIO: f64 = 1.0;
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let is_check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(other) => return Err(format!("{other:?} is not --check, which is all there is").into()),
+    };
+    let mut missed = 0;
+    let mut hold = |is_held: bool, bound: String| {
+        println!("    {}, {bound}", if is_held { "as it has to be" } else { "MISSED" });
+        missed += u32::from(!is_held);
+    };
+
+    let (memory, routed) = without_sockets()?;
+    println!("a million messages of 100 bytes: {memory:.0} MB");
+    hold(memory < MOST_MEMORY, format!("less than {MOST_MEMORY:.0} MB"));
+    println!("into a queue and out to a consumer, on one core: {routed:.0} thousand messages a second");
+    hold(routed >= LEAST_ROUTED, format!("at least {LEAST_ROUTED:.0} thousand"));
+
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let broker = Broker::start()?;
-    let rate = runtime.block_on(over_sockets(&broker.uri()))?;
-    println!("amqp-broker over a socket, with its client: {:.0} thousand messages a second", rate / 1000.0);
+    let ours = runtime.block_on(over_sockets(&broker.uri()))?;
+    println!("amqp-broker over a socket, with its client: {ours:.0} thousand messages a second");
     drop(broker);
     let node = Node::start(Options::new())?;
-    let (rate, version) = (runtime.block_on(over_sockets(&node.uri()))?, node.version()?);
-    println!("RabbitMQ {version}, with the same client: {:.0} thousand messages a second", rate / 1000.0);
-    Ok(())
+    let (theirs, version) = (runtime.block_on(over_sockets(&node.uri()))?, node.version()?);
+    println!("RabbitMQ {version}, with the same client: {theirs:.0} thousand messages a second");
+    let ratio = ours / theirs;
+    println!("that is {ratio:.1} times as fast as RabbitMQ");
+    hold(ratio >= LEAST_RATIO, format!("at least {LEAST_RATIO:.1} times"));
+    Ok(if is_check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What a million messages cost in memory, and how fast they are routed.
-fn without_sockets() -> Result<(), Box<dyn Error>> {
+/// What a million messages cost in memory, in megabytes, and how fast they are routed, in thousands a second.
+fn without_sockets() -> Result<(f64, f64), Box<dyn Error>> {
     let now = Instant::now();
     let mut core = Core::new(Emulate::default(), Limits::default(), now, Duration::ZERO, 1);
     let (publisher, consumer) = (open(&mut core, now)?, open(&mut core, now)?);
@@ -46,7 +74,7 @@ fn without_sockets() -> Result<(), Box<dyn Error>> {
 
     let before = resident();
     publish(&mut core, now, publisher, &batch, |_| {});
-    println!("a million messages of 100 bytes: {} MB", (resident() - before) / 1_000_000);
+    let memory = resident().saturating_sub(before) as f64 / 1e6;
     send(&mut core, now, publisher, queue::Purge { queue: name, nowait: false })?;
 
     send(&mut core, now, consumer, basic::Consume { queue: name, no_ack: true, ..Default::default() })?;
@@ -57,12 +85,10 @@ fn without_sockets() -> Result<(), Box<dyn Error>> {
         core.take_outbound(now, consumer, &mut out);
         while core.poll_woken().is_some() {}
     });
-    let rate = f64::from(MESSAGES) / started.elapsed().as_secs_f64();
-    println!("into a queue and out to a consumer, on one core: {:.0} thousand messages a second", rate / 1000.0);
-    Ok(())
+    Ok((memory, f64::from(MESSAGES) / started.elapsed().as_secs_f64() / 1e3))
 }
 
-/// Messages a second from a publisher to a consumer without acks, on a connection each.
+/// Thousands of messages a second from a publisher to a consumer without acks, on a connection each.
 async fn over_sockets(uri: &str) -> Result<f64, Box<dyn Error>> {
     let (out, back) = (amqp_tokio::connect(uri).await?, amqp_tokio::connect(uri).await?);
     let (publishing, consuming) = (out.channel().await?, back.channel().await?);
@@ -81,7 +107,7 @@ async fn over_sockets(uri: &str) -> Result<f64, Box<dyn Error>> {
     let elapsed = started.elapsed();
     publisher.await??;
     back.close().await?;
-    Ok(OVER_SOCKETS as f64 / elapsed.as_secs_f64())
+    Ok(OVER_SOCKETS as f64 / elapsed.as_secs_f64() / 1e3)
 }
 
 fn publish(core: &mut Core, now: Instant, id: SessionId, batch: &[u8], mut each: impl FnMut(&mut Core)) {
