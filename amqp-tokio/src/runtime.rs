@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f15_a_connected_socket_has_the_options_that_were_given() {
+    fn f15_p31_a_connected_socket_has_the_options_that_were_given() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let mut options = TcpOptions::default();

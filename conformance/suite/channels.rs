@@ -1,16 +1,9 @@
 //! Channels: opening, closing, and what a closed one means to whoever waits on it.
 
-use std::time::Duration;
+use conformance::{Context, cases};
 
-use conformance::peer::Peer;
-use conformance::raw::args::Args;
-use conformance::raw::{Tune, id};
-use conformance::{Context, cases, wait};
-
-use crate::facade::{Channel, Consume, Error, ErrorKind, Exchange, Message, Qos, Queue, TimeoutReason, connect, spawn};
-use crate::suite::support::{
-    Result, SOON, assert_channel_closed, assert_connection_closed, config, named, open, open_once,
-};
+use crate::facade::{Channel, Consume, Error, ErrorKind, Exchange, Message, Qos, Queue, connect, spawn};
+use crate::suite::support::{Result, assert_channel_closed, assert_connection_closed, config, open, open_once};
 
 cases! {
     a2_channel_numbers_are_not_0_and_distinct,
@@ -22,11 +15,6 @@ cases! {
     recover_without_requeue_is_540,
     f32_confirms_and_transactions_on_one_channel_are_406,
     a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_code,
-    c8_p13_a_hundred_parallel_declares_on_one_channel_succeed,
-    p11_every_caller_gets_its_own_reply_however_soon_it_comes,
-    p13_replies_that_overtake_each_other_go_to_their_callers,
-    p10_a_late_reply_is_not_given_to_the_next_caller,
-    p12_a_dropped_call_shifts_no_reply,
     c18_a_channel_waits_for_the_number_of_one_that_was_dropped,
     p40_p41_a_name_of_more_than_255_bytes_is_an_error_and_harms_nothing,
 }
@@ -199,131 +187,6 @@ async fn a16_c17_f24_a_channel_that_the_broker_closes_wakes_everybody_with_the_c
     let delivery = elsewhere.next().await.expect("a delivery")?;
     assert_eq!(delivery.body(), "still here");
     delivery.ack()?;
-    Ok(connection.close().await?)
-}
-
-async fn c8_p13_a_hundred_parallel_declares_on_one_channel_succeed(context: Context) -> Result {
-    let connection = open(&context).await?;
-    let channel = connection.channel().await?;
-    let mut tasks = Vec::new();
-    for number in 0..100 {
-        let (channel, name) = (channel.clone(), context.name(&format!("queue_{number}")));
-        tasks.push(spawn(async move {
-            let declared = channel.queue_declare(Queue::exclusive(&name)).await.unwrap();
-            assert_eq!(declared.name, name);
-        }));
-    }
-    for task in tasks {
-        task.await;
-    }
-    let mine = context.name("queue_");
-    let queues = context.node().list_queues()?;
-    assert_eq!(queues.iter().filter(|queue| queue.name.starts_with(&mine)).count(), 100);
-    Ok(connection.close().await?)
-}
-
-async fn p11_every_caller_gets_its_own_reply_however_soon_it_comes(context: Context) -> Result {
-    const CALLERS: u32 = 8;
-    let connection = open(&context).await?;
-    let publisher = connection.publisher().await?;
-    let shared = connection.channel().await?;
-    let mut callers = Vec::new();
-    // Replies are told apart by the queue's name and by how many messages it has.
-    for number in 0..CALLERS {
-        let name = shared.queue_declare(Queue::exclusive(context.name(&format!("queue_{number}")))).await?.name;
-        for _ in 0..number {
-            publisher.publish("", &name, "counted").await?;
-        }
-        let (shared, own) = (shared.clone(), connection.channel().await?);
-        callers.push(spawn(async move {
-            for channel in [&shared, &own].into_iter().cycle().take(100) {
-                let declared = channel.queue_declare(Queue::exclusive(&name)).await.unwrap();
-                assert_eq!((declared.name.as_str(), declared.message_count), (name.as_str(), number));
-            }
-        }));
-    }
-    for caller in callers {
-        caller.await;
-    }
-    Ok(connection.close().await?)
-}
-
-async fn p13_replies_that_overtake_each_other_go_to_their_callers(context: Context) -> Result {
-    let connection = open(&context).await?;
-    let channel = connection.channel().await?;
-    let queue = channel.queue_declare(Queue::server_named()).await?.name;
-    for round in 0..20 {
-        // RabbitMQ answers declare-ok, declare-ok, consume-ok.
-        let names = [1, 2].map(|number| context.name(&format!("{round}_{number}")));
-        let tag = format!("tag {round}");
-        let consumer = channel.consume(Consume::new(&queue).tag(&tag));
-        let declares = names.each_ref().map(|name| channel.queue_declare(Queue::exclusive(name)));
-        let get = channel.get(&names[0]);
-        for (declared, name) in declares.into_iter().zip(&names) {
-            assert_eq!(&declared.await?.name, name);
-        }
-        assert!(get.await?.is_none());
-        let consumer = consumer.await?;
-        assert_eq!(consumer.tag(), tag);
-        // And the same with cancel-ok.
-        let cancel = consumer.cancel();
-        let declared = channel.queue_declare(Queue::exclusive(&names[1]));
-        assert_eq!(declared.await?.name, names[1]);
-        cancel.await?;
-    }
-    Ok(connection.close().await?)
-}
-
-async fn p10_a_late_reply_is_not_given_to_the_next_caller(context: Context) -> Result {
-    fn declare_ok(queue: &str) -> Args {
-        Args::new().short_string(queue).u32(0).u32(0)
-    }
-    let peer = Peer::start(|server| {
-        let mut wire = server.accept()?;
-        wire.welcome(Tune::default())?;
-        let channel = wire.welcome_channel()?;
-        wire.expect_method(id::QUEUE_DECLARE)?;
-        // The first is answered when its caller has given up and the second was asked.
-        wire.expect_method(id::QUEUE_DECLARE)?;
-        wire.send_method(channel, id::QUEUE_DECLARE_OK, declare_ok("slow"))?;
-        wire.send_method(channel, id::QUEUE_DECLARE_OK, declare_ok("quick"))?;
-        server.hold();
-        Ok(())
-    })?;
-    let connection = connect(named(&context, &peer.uri()).call_timeout(Duration::from_secs(1))).await?;
-    let channel = connection.channel().await?;
-    let error = channel.queue_declare("slow").await.unwrap_err();
-    let ErrorKind::Timeout { reason: TimeoutReason::Call { method }, .. } = error.kind() else { panic!("{error}") };
-    assert_eq!(*method, "queue.declare");
-    assert!(channel.is_open(), "a call that took too long costs its reply and nothing else");
-    assert_eq!(channel.queue_declare("quick").await?.name, "quick");
-    connection.abort();
-    Ok(peer.finish()?)
-}
-
-async fn p12_a_dropped_call_shifts_no_reply(context: Context) -> Result {
-    let connection = open(&context).await?;
-    let channel = connection.channel().await?;
-    for round in 0..50 {
-        let name = |what: &str| context.name(&format!("{what}_{round}"));
-        drop(channel.queue_declare(Queue::exclusive(name("dropped"))));
-        let kept = channel.queue_declare(Queue::exclusive(name("kept")));
-        drop(channel.queue_delete(name("dropped")));
-        drop(connection.channel());
-        assert_eq!(kept.await?.name, name("kept"));
-    }
-    // What was asked for was done all the same, and the channels that nobody got are closed.
-    let left = context.node().list_queues()?;
-    assert_eq!(left.iter().filter(|queue| queue.name.starts_with(&context.name("kept"))).count(), 50);
-    wait::until_true(SOON, "the dropped queues to be deleted", || {
-        context
-            .node()
-            .list_queues()
-            .is_ok_and(|all| !all.iter().any(|queue| queue.name.starts_with(&context.name("dropped"))))
-    })?;
-    wait::until_true(SOON, "the dropped channels to go", || {
-        context.node().connections_named(context.case()).is_ok_and(|all| all.len() == 1 && all[0].channels == 1)
-    })?;
     Ok(connection.close().await?)
 }
 

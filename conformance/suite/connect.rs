@@ -1,18 +1,23 @@
 //! Connecting: what can be set, what is agreed on, and what each failure looks like.
 
 use std::io;
+use std::net::{Ipv6Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use conformance::node::Connection as Seen;
 use conformance::peer::refusing_address;
 use conformance::proxy::Direction;
-use conformance::raw::id;
+use conformance::raw::args::Args;
+use conformance::raw::{Tune, Wire, id};
 use conformance::recorder::Recorder;
 use conformance::{Context, cases, wait};
 
 use crate::facade::{
     Address, Config, ConnectOptions, Connection, ErrorKind, Heartbeat, Mechanism, Origin, ProtocolError, Queue,
-    ReplyCode, connect, sleep,
+    Recovery, ReplyCode, connect, sleep,
 };
 use crate::suite::support::{Result, SOON, assert_connection_closed, await_queue, config, named, open};
 
@@ -37,6 +42,8 @@ cases! {
     f8_hosts_are_tried_in_their_order,
     f8_a_resolver_of_ones_own_finds_the_broker,
     c13_p29_the_last_handle_dropped_closes_the_connection,
+    p43_an_ipv6_address_in_a_uri_is_that_address,
+    p44_the_login_and_the_virtual_host_of_a_uri_arrive_byte_by_byte,
 }
 
 /// The broker's view of the case's only connection.
@@ -263,20 +270,37 @@ async fn c1_p15_a_refused_port_is_an_error(_: Context) -> Result {
 
 async fn c1_an_unresolvable_host_is_an_error(_: Context) {
     let error = connect("amqp://no-such-host.invalid").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
     assert_eq!(error.origin(), Origin::Network);
+    assert!(error.is_retryable());
     assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
 }
 
 async fn c1_a_failed_connect_is_not_tried_again_behind_the_callers_back(context: Context) -> Result {
     let proxy = context.proxy()?;
-    let wrong = named(&context, &proxy.uri()).credentials("guest", "wrong");
-    assert!(connect(wrong).await.is_err());
-    // Its socket is closed, and no other one follows: this connection is the second.
+    // A host that does not resolve, a port where nobody listens, and a wrong password.
+    let mut tries = Vec::new();
+    for found in [None, Some(refusing_address()?), Some(proxy.address())] {
+        let steps = Recovery::default().first_delay(Duration::from_millis(1)).max_delay(Duration::from_millis(1));
+        let config = config(&context).host("broker.invalid").credentials("guest", "wrong").recovery(steps);
+        let count = Arc::new(AtomicUsize::new(0));
+        let options = ConnectOptions::new(config).resolver({
+            let count = Arc::clone(&count);
+            move |_: Address| {
+                count.fetch_add(1, Ordering::SeqCst);
+                async move { found.map(|address| vec![address]).ok_or_else(|| io::Error::other("no such host")) }
+            }
+        });
+        assert!(connect(options).await.is_err());
+        tries.push(count);
+    }
+    // What tried again would do so every millisecond, and has had the time of a login for it: the second that the proxy sees.
     let connection = connect(named(&context, &proxy.uri())).await?;
-    assert_eq!(proxy.accepted(), 2);
     wait::until_true(SOON, "the failed connection to go", || {
         context.node().connections_named(context.case()).is_ok_and(|all| all.len() == 1)
     })?;
+    assert_eq!(proxy.accepted(), 2);
+    assert_eq!(tries.iter().map(|count| count.load(Ordering::SeqCst)).collect::<Vec<_>>(), [1, 1, 1]);
     Ok(connection.close().await?)
 }
 
@@ -332,4 +356,53 @@ async fn c13_p29_the_last_handle_dropped_closes_the_connection(context: Context)
     })?;
     await_queue(context.node(), &context.name("queue"), "the message", |queue| queue.messages == 1);
     Ok(())
+}
+
+async fn p43_an_ipv6_address_in_a_uri_is_that_address(context: Context) -> Result {
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        // The machine has no IPv6; but it was asked for.
+        let error = connect(named(&context, "amqp://guest:guest@[::1]:1")).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
+        assert!(error.to_string().contains("[::1]:1"), "{error}");
+        return Ok(());
+    };
+    let address = listener.local_addr()?;
+    let server = thread::spawn(move || -> conformance::Result<()> {
+        let (stream, _) = listener.accept()?;
+        let mut wire = Wire::new(stream)?;
+        wire.welcome(Tune::default())?;
+        wire.expect_method(id::CONNECTION_CLOSE)?;
+        wire.send_method(0, id::CONNECTION_CLOSE_OK, Args::new())
+    });
+    // `[::1]:port`
+    connect(named(&context, &format!("amqp://guest:guest@{address}"))).await?.close().await?;
+    Ok(server.join().expect("it does not panic")?)
+}
+
+/// Written for a URI: either only what must be, or all but letters and digits.
+fn percent_encoded(text: &str, all: bool) -> String {
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || (!all && b"-._~!$&'()*+,;=".contains(&byte));
+    let byte = |byte: u8| if stays(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
+    text.bytes().map(byte).collect()
+}
+
+async fn p44_the_login_and_the_virtual_host_of_a_uri_arrive_byte_by_byte(context: Context) -> Result {
+    let (user, password) = (context.name("a+b=c&d%41@e/ö"), "p+a=s&s?w#0:@/%41 ö");
+    let vhost = context.name("a+b=c/%41@ö");
+    context.node().add_user(&user, password)?;
+    context.node().add_vhost(&vhost)?;
+    let address = context.address();
+    for all in [false, true] {
+        let encoded = |text: &str| percent_encoded(text, all);
+        let uri = format!("amqp://{}:{}@{address}/%2f", encoded(&user), encoded(password));
+        let connection = connect(named(&context, &uri)).await?;
+        let is_seen = |seen: &Seen| (&*seen.user, &*seen.vhost) == (&*user, "/");
+        assert!(context.node().connections_named(context.case())?.iter().any(is_seen));
+        connection.close().await?;
+        let connection = connect(named(&context, &format!("amqp://{address}/{}", encoded(&vhost)))).await?;
+        let is_seen = |seen: &Seen| (&*seen.user, &*seen.vhost) == ("guest", &*vhost);
+        assert!(context.node().connections_named(context.case())?.iter().any(is_seen));
+        connection.close().await?;
+    }
+    Ok(context.node().delete_vhost(&vhost)?)
 }

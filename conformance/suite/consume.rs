@@ -1,6 +1,9 @@
 //! Consumers: what they get, when, and what becomes of it when they go.
 
+use std::sync::mpsc;
+
 use conformance::peer::Peer;
+use conformance::proxy::Direction;
 use conformance::raw::args::Args;
 use conformance::raw::{Frame, Tune, Wire, id};
 use conformance::{Context, Options, cases, wait};
@@ -173,8 +176,8 @@ async fn a7_p34_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(
         let mut wire = server.accept()?;
         wire.welcome(Tune::default())?;
         let channel = wire.welcome_channel()?;
-        wire.expect_method((60, 10))?;
-        wire.send_method(channel, (60, 11), Args::new())?;
+        wire.expect_method(id::BASIC_QOS)?;
+        wire.send_method(channel, id::BASIC_QOS_OK, Args::new())?;
         wire.expect_method(id::BASIC_CONSUME)?;
         let mut bytes = Frame::method(channel, id::BASIC_CONSUME_OK, Args::new().short_string("tag")).to_bytes();
         for tag in 1..=3 {
@@ -204,16 +207,32 @@ async fn a7_p34_nothing_is_delivered_before_consume_returns_and_nothing_is_lost(
     }
     peer.finish()?;
 
-    // And at the broker: each message of a full queue once, however many arrive before anybody reads.
-    let connection = open(&context).await?;
+    // And at the broker: it has sent all of a full queue while the caller still waits for the consumer.
+    let proxy = context.proxy()?;
+    let connection = connect(named(&context, &proxy.uri())).await?;
     let channel = connection.channel().await?;
-    let queue = channel.queue_declare(Queue::server_named()).await?.name;
+    let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
     for number in 0..50 {
         channel.publish("", &queue, number.to_string()).await?;
     }
-    let mut consumer = channel.consume(&queue).await?;
+    proxy.stall(Direction::ToClient);
+    let (returned, has_returned) = mpsc::channel();
+    let consuming = spawn({
+        let (channel, queue) = (channel.clone(), queue.clone());
+        async move {
+            let consumer = channel.consume(&queue).await;
+            returned.send(()).map(|()| consumer)
+        }
+    });
+    await_queue(context.node(), &queue, "all to be sent", |queue| queue.unacknowledged == 50);
+    assert!(has_returned.try_recv().is_err(), "the broker's answer has not come");
+    proxy.resume();
+    let mut consumer = consuming.await??;
     for number in 0..50 {
-        assert_eq!(consumer.next().await.expect("a delivery")?.body(), number.to_string().as_str());
+        let delivery = consumer.next().await.expect("a delivery")?;
+        assert_eq!(delivery.body(), number.to_string().as_str());
+        assert!(!delivery.redelivered());
+        delivery.ack()?;
     }
     Ok(connection.close().await?)
 }

@@ -38,12 +38,14 @@ async fn a13_f10_p16_an_idle_connection_sends_heartbeats_and_stays_open(context:
     // RabbitMQ gives a client up that was silent for two intervals. This thread does nothing meanwhile.
     recorder.await_frames(Direction::ToBroker, 6, Frame::is_heartbeat)?;
     recorder.await_frames(Direction::ToClient, 3, Frame::is_heartbeat)?;
+    // Both have the same interval, of which they wait half: each sends about as many as the other, neither in a loop nor
+    // only now and then. (What is said here is no absolute time, which a busy machine would make a lie.)
+    let frames = recorder.frames();
+    let heartbeats = |direction| frames.iter().filter(|(way, frame)| *way == direction && frame.is_heartbeat()).count();
+    let (sent, received) = (heartbeats(Direction::ToBroker), heartbeats(Direction::ToClient));
+    assert!(sent <= 2 * received + 4 && received <= 2 * sent + 4, "{sent} heartbeats sent while {received} came");
     assert!(connection.is_open());
     connection.channel().await?;
-    // Every half interval, not in a loop: there are not many more than in three seconds there should be.
-    let sent = recorder.frames_to(Direction::ToBroker).iter().filter(|frame| frame.is_heartbeat()).count();
-    let received = recorder.frames_to(Direction::ToClient).iter().filter(|frame| frame.is_heartbeat()).count();
-    assert!(sent <= 6 * received, "{sent} heartbeats sent while {received} came");
     Ok(connection.close().await?)
 }
 

@@ -22,6 +22,7 @@ use conformance::Case;
 mod alarm;
 mod arguments;
 mod batches;
+mod calls;
 mod channels;
 mod closing;
 mod confirms;
@@ -36,6 +37,7 @@ mod frames;
 mod handlers;
 mod handshake;
 mod heartbeat;
+mod hostile;
 mod listeners;
 mod login;
 mod pools;
@@ -72,6 +74,7 @@ pub(crate) fn cases() -> Vec<Case> {
         alarm::cases(),
         arguments::cases(),
         batches::cases(),
+        calls::cases(),
         channels::cases(),
         closing::cases(),
         confirms::cases(),
@@ -86,6 +89,7 @@ pub(crate) fn cases() -> Vec<Case> {
         handlers::cases(),
         handshake::cases(),
         heartbeat::cases(),
+        hostile::cases(),
         listeners::cases(),
         login::cases(),
         pools::cases(),

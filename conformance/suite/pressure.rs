@@ -20,6 +20,7 @@ cases! {
     f30_publishing_goes_on_when_the_peer_reads_again,
     a_publish_that_waits_for_room_hears_when_its_channel_or_connection_goes,
     f31_a_dropped_publish_that_waited_for_room_has_published_nothing,
+    f36_acks_that_cannot_leave_yet_leave_as_one,
     f35_p35_an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes,
     f35_p35_an_unread_consumer_with_prefetch_0_holds_a_bounded_number_of_bytes,
 }
@@ -169,11 +170,16 @@ async fn f31_a_dropped_publish_that_waited_for_room_has_published_nothing(contex
     let queue = channel.queue_declare(Queue::exclusive(context.name("queue"))).await?.name;
     proxy.stall(Direction::ToBroker);
     let published = fill(&channel, &queue).await;
-    for _ in 0..5 {
-        let mut waiting = Box::pin(channel.publish("", &queue, "dropped"));
-        // It waits; a blocking adapter's has already waited in vain.
-        let polled = waiting.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
-        assert!(!matches!(polled, Poll::Ready(Ok(()))));
+    // Several at the same time. They wait when they are dropped; a blocking adapter's have waited in vain then.
+    let given_up = [1, 2, 3, 4, 5].map(|_| {
+        let (channel, queue) = (channel.clone(), queue.clone());
+        spawn(async move {
+            let mut waiting = Box::pin(channel.publish("", &queue, "dropped"));
+            waiting.as_mut().poll(&mut task::Context::from_waker(Waker::noop()))
+        })
+    });
+    for given_up in given_up {
+        assert!(!matches!(given_up.await, Poll::Ready(Ok(()))));
     }
     proxy.resume();
     let publisher = connection.publisher().await?;
@@ -181,6 +187,63 @@ async fn f31_a_dropped_publish_that_waited_for_room_has_published_nothing(contex
     let all = u64::try_from(published)? + 1;
     await_queue(context.node(), &queue, "what was accepted", |queue| queue.messages == all);
     Ok(connection.close().await?)
+}
+
+async fn f36_acks_that_cannot_leave_yet_leave_as_one(context: Context) -> Result {
+    const DELIVERIES: u64 = 100;
+    /// Not acked: those above it cannot go along with those below.
+    const KEPT: u64 = 90;
+    let peer = Peer::start(|server| {
+        let mut wire = server.accept()?;
+        wire.welcome(Tune::default())?;
+        let channel = wire.welcome_channel()?;
+        wire.expect_method(id::BASIC_QOS)?;
+        wire.send_method(channel, id::BASIC_QOS_OK, Args::new())?;
+        wire.expect_method(id::BASIC_CONSUME)?;
+        wire.send_method(channel, id::BASIC_CONSUME_OK, Args::new().short_string("tag"))?;
+        for tag in 1..=DELIVERIES {
+            let deliver = Args::new().short_string("tag").u64(tag).u8(0).short_string("").short_string("queue");
+            wire.send_method(channel, id::BASIC_DELIVER, deliver)?;
+            wire.send_frame(&Frame::header(channel, 0, &[0, 0]))?;
+        }
+        wire.welcome_channel()?;
+        // Nothing is read until all are acked.
+        server.hold();
+        let (mut frames, mut acked) = (0, 0);
+        while acked < DELIVERIES {
+            let frame = wire.read_frame()?;
+            if frame.method_id() != Some(id::BASIC_ACK) {
+                continue;
+            }
+            let tag = u64::from_be_bytes(frame.args()[..8].try_into().expect("a tag"));
+            let follows = if acked + 1 == KEPT { KEPT + 1 } else { acked + 1 };
+            let is_multiple = frame.args()[8] != 0;
+            assert!(if is_multiple { (follows..KEPT).contains(&tag) } else { tag == follows }, "{tag} after {acked}");
+            (frames, acked) = (frames + 1, tag);
+        }
+        // One for all below the one that was kept and one for each above it. A few may have been on their way.
+        let least = usize::try_from(1 + DELIVERIES - KEPT).expect("few");
+        assert!((least..=least + 10).contains(&frames), "{frames} acks went out");
+        Ok(())
+    })?;
+    let connection = connect(limited(&context, &peer.uri())).await?;
+    let mut consumer = connection.channel().await?.consume(Consume::new("queue").tag("tag")).await?;
+    let other = connection.channel().await?;
+    let mut deliveries = Vec::new();
+    for _ in 1..=DELIVERIES {
+        deliveries.push(consumer.next().await.expect("a delivery")?);
+    }
+    fill(&other, "key").await;
+    let mut kept = None;
+    for delivery in deliveries {
+        match delivery.delivery_tag().value() {
+            KEPT => kept = Some(delivery),
+            _ => delivery.ack()?,
+        }
+    }
+    peer.finish()?;
+    drop((kept, consumer));
+    Ok(())
 }
 
 async fn f35_p35_an_unread_consumer_without_acks_holds_a_bounded_number_of_bytes(context: Context) -> Result {

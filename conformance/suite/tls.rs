@@ -9,6 +9,7 @@ use conformance::certificates::{Authority, Identity, Validity};
 use conformance::node::ClientCertificates;
 use conformance::peer::Peer;
 use conformance::proxy::Proxy;
+use conformance::suite::Subject;
 use conformance::{Context, Options, cases};
 
 use crate::facade::{
@@ -27,6 +28,7 @@ cases! {
     f18_p45_a_certificate_for_another_host_is_refused_unless_that_name_was_set,
     f18_a_certificate_out_of_its_time_is_refused,
     f18_p45_a_certificate_by_an_unknown_authority_is_refused,
+    f18_p45_without_roots_the_platforms_authorities_are_trusted_and_no_others (alone),
     f18_a_missing_or_strange_client_certificate_is_told,
     f18_a_port_in_clear_is_told_apart,
     f18_sixteen_megabytes_pass_both_ways,
@@ -229,6 +231,23 @@ async fn f18_p45_a_certificate_by_an_unknown_authority_is_refused(context: Conte
     let error = connect(secure.config(&context, TlsOptions::default())).await.unwrap_err();
     assert!(matches!(reason(&error), TlsFailure::UnknownAuthority | TlsFailure::Options), "{error}");
     Ok(())
+}
+
+async fn f18_p45_without_roots_the_platforms_authorities_are_trusted_and_no_others(context: Context) -> Result {
+    let (authority, stranger) = (Authority::new(context.case())?, Authority::new("a stranger")?);
+    let broker = Subject::in_process()?;
+    let address = broker.listen_tls(&authority.identity(&["127.0.0.1"])?, ClientCertificates::Ignored)?;
+    let config = named(&context, &format!("amqps://guest:guest@{address}"));
+    let roots = context.platform_roots()?;
+    assert_eq!(reason(&connect(config.clone()).await.unwrap_err()), TlsFailure::Options);
+    fs::write(&roots, stranger.pem())?;
+    assert_eq!(reason(&connect(config.clone()).await.unwrap_err()), TlsFailure::UnknownAuthority);
+    // They are read anew for each connection.
+    fs::write(&roots, authority.pem() + &stranger.pem())?;
+    let connection = connect(config).await?;
+    assert!(broker.connections_named(context.case())?.iter().all(|seen| seen.tls));
+    connection.channel().await?.queue_declare(Queue::exclusive("")).await?;
+    Ok(connection.close().await?)
 }
 
 async fn f18_a_missing_or_strange_client_certificate_is_told(context: Context) -> Result {

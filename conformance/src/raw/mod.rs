@@ -60,18 +60,36 @@ pub mod id {
     pub const QUEUE_DECLARE: MethodId = (50, 10);
     /// queue.declare-ok
     pub const QUEUE_DECLARE_OK: MethodId = (50, 11);
+    /// queue.purge
+    pub const QUEUE_PURGE: MethodId = (50, 30);
+    /// queue.purge-ok
+    pub const QUEUE_PURGE_OK: MethodId = (50, 31);
+    /// basic.qos
+    pub const BASIC_QOS: MethodId = (60, 10);
+    /// basic.qos-ok
+    pub const BASIC_QOS_OK: MethodId = (60, 11);
     /// basic.consume
     pub const BASIC_CONSUME: MethodId = (60, 20);
     /// basic.consume-ok
     pub const BASIC_CONSUME_OK: MethodId = (60, 21);
+    /// basic.cancel
+    pub const BASIC_CANCEL: MethodId = (60, 30);
+    /// basic.cancel-ok
+    pub const BASIC_CANCEL_OK: MethodId = (60, 31);
     /// basic.publish
     pub const BASIC_PUBLISH: MethodId = (60, 40);
     /// basic.return
     pub const BASIC_RETURN: MethodId = (60, 50);
     /// basic.deliver
     pub const BASIC_DELIVER: MethodId = (60, 60);
+    /// basic.get
+    pub const BASIC_GET: MethodId = (60, 70);
+    /// basic.get-empty
+    pub const BASIC_GET_EMPTY: MethodId = (60, 72);
     /// basic.ack
     pub const BASIC_ACK: MethodId = (60, 80);
+    /// basic.reject
+    pub const BASIC_REJECT: MethodId = (60, 90);
     /// basic.nack
     pub const BASIC_NACK: MethodId = (60, 120);
     /// confirm.select

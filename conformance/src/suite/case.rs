@@ -36,7 +36,8 @@ impl Case {
         Self { group, name, limit: LIMIT, need: None, is_alone: false, run }
     }
 
-    /// Runs it in a process of its own with a node of its own, so that what it measures of either is its own doing.
+    /// Runs it in a process of its own, and, if it asks for one, with a node of its own, so that what it measures of either is
+    /// its own doing. What the platform trusts there is for the case to say: see [`Context::platform_roots`].
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.is_alone = true;

@@ -1,15 +1,16 @@
 //! What a case gets to work with.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::Case;
 use super::lease::{Lease, Leases};
 use super::subject::Subject;
 use super::watch::Watch;
+use super::{Case, alone};
 use crate::node::Cluster;
 use crate::proxy::Proxy;
-use crate::{Options, Result};
+use crate::{Failure, Options, Result};
 
 /// The node that the cases of one test binary share. It is started when the first of them asks for it.
 #[derive(Debug, Default)]
@@ -41,20 +42,18 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(case: Case, broker: Arc<Broker>, watch: Arc<Watch>) -> Result<Self> {
-        let starting = watch.pause();
-        broker.node()?;
-        drop(starting);
-        Ok(Self { case, broker, watch })
+    pub(super) fn new(case: Case, broker: Arc<Broker>, watch: Arc<Watch>) -> Self {
+        Self { case, broker, watch }
     }
 
-    /// The shared node.
+    /// The shared node. It starts when the first case asks for it; that does not count against the case's time limit.
     ///
     /// # Panics
-    /// Never: a case does not start before the node has.
+    /// If it does not start: that is a failure of the case.
     pub fn node(&self) -> &Subject {
-        #[expect(clippy::expect_used, reason = "`new` has asked for it")]
-        self.broker.started().expect("a context is only made once the node runs")
+        let _starting = self.watch.pause();
+        #[expect(clippy::panic, reason = "a case fails by panicking, and without a broker so do all")]
+        self.broker.node().unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// The URI of the shared node's default virtual host, for `guest`.
@@ -77,6 +76,15 @@ impl Context {
     /// It is lowercase with single underscores where `what` is, so it also names task queues.
     pub fn name(&self, what: &str) -> String {
         format!("{}_{what}", self.case.name)
+    }
+
+    /// The file of certificate authorities that the platform trusts, as far as the process of an [`alone`](Case::alone) case
+    /// is concerned. There is none before the case writes it.
+    ///
+    /// # Errors
+    /// If the case has no process of its own: the platform is then what it is.
+    pub fn platform_roots(&self) -> Result<PathBuf> {
+        alone::trusted_roots().ok_or_else(|| Failure::new("this case has no process of its own"))
     }
 
     /// A proxy in front of the shared node, to make faults with.

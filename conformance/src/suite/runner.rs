@@ -88,10 +88,7 @@ fn trial(case: Case, broker: &Arc<Broker>, report: &Arc<Report>, block_on: fn(Ca
         } else {
             supervise(case, &watch, {
                 let watch = Arc::clone(&watch);
-                move || match Context::new(case, broker, watch) {
-                    Ok(context) => block_on((case.run)(context)),
-                    Err(failure) => Err(failure.to_string()),
-                }
+                move || block_on((case.run)(Context::new(case, broker, watch)))
             })
         };
         report.note(case, &result, watch.elapsed());
