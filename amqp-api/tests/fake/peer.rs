@@ -1,6 +1,6 @@
 //! A scripted broker: it answers what a broker answers, keeps nothing, and remembers what it was sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use amqp_api::FieldTable;
 use amqp_api::proto::method::{
@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) greeting: usize,
     /// Messages that it has given out.
     pub(crate) given: usize,
+    /// Those of them that are neither settled nor gone back with their channel: its number, and the delivery tag.
+    pub(crate) unsettled: BTreeSet<(u16, u64)>,
     pub(crate) buffer: BytesMut,
     pub(crate) deframer: Option<Deframer>,
     pub(crate) channels: BTreeMap<u16, ChannelState>,
@@ -91,6 +93,7 @@ impl Default for Peer {
             consumers: Vec::new(),
             greeting: 0,
             given: 0,
+            unsettled: BTreeSet::new(),
             buffer: BytesMut::new(),
             deframer: None,
             channels: BTreeMap::new(),
@@ -233,12 +236,15 @@ impl Peer {
                 });
             }
             Method::Basic(basic::Method::Ack(it)) => {
+                self.settle(number, it.delivery_tag, it.multiple);
                 self.settled.push(Settled::Ack { tag: it.delivery_tag, multiple: it.multiple });
             }
             Method::Basic(basic::Method::Nack(it)) => {
+                self.settle(number, it.delivery_tag, it.multiple);
                 self.settled.push(Settled::Nack { tag: it.delivery_tag, multiple: it.multiple, requeue: it.requeue });
             }
             Method::Basic(basic::Method::Reject(it)) => {
+                self.settle(number, it.delivery_tag, false);
                 self.settled.push(Settled::Reject { tag: it.delivery_tag, requeue: it.requeue });
             }
             _ if muted => {}
@@ -263,6 +269,7 @@ impl Peer {
             Method::Channel(channel::Method::Close(_)) => {
                 self.channels.remove(&number);
                 self.consumers.retain(|(channel, _)| *channel != number);
+                self.unsettled.retain(|(channel, _)| *channel != number);
                 self.say(number, &channel::CloseOk {});
             }
             Method::Queue(queue::Method::Declare(declare)) if !declare.nowait => {
@@ -358,7 +365,13 @@ impl Peer {
         self.given += 1;
         let state = self.channels.get_mut(&number).unwrap();
         state.delivery_tag += 1;
+        self.unsettled.insert((number, state.delivery_tag));
         state.delivery_tag
+    }
+
+    fn settle(&mut self, number: u16, tag: u64, multiple: bool) {
+        let is_meant = |other: u64| other == tag || (multiple && other < tag);
+        self.unsettled.retain(|(channel, other)| *channel != number || !is_meant(*other));
     }
 
     fn content(&mut self, number: u16, body: &[u8]) {
@@ -403,8 +416,35 @@ impl Peer {
             put_content_header(&mut self.out, number, 60, incoming.body.len() as u64, &incoming.properties).unwrap();
             put_frame(&mut self.out, FrameKind::Body, number, &incoming.body).unwrap();
         }
+        self.answer_call(number, &incoming);
         let mode = incoming.properties.view().delivery_mode;
         self.published.push((number, incoming.routing_key, mode, incoming.body));
+    }
+
+    /// Sends a request over direct reply-to back as its own reply, to the consumer of its channel.
+    fn answer_call(&mut self, number: u16, request: &Incoming) {
+        let asked = request.properties.view();
+        let is_call = asked.reply_to.is_some_and(|queue| queue.to_string_lossy() == "amq.rabbitmq.reply-to");
+        let Some((_, tag)) = self.consumers.iter().find(|(channel, _)| *channel == number && is_call).cloned() else {
+            return;
+        };
+        let state = self.channels.get_mut(&number).unwrap();
+        state.delivery_tag += 1;
+        let delivery_tag = state.delivery_tag;
+        self.say(
+            number,
+            &basic::Deliver {
+                consumer_tag: ShortStr::new(&tag).unwrap(),
+                delivery_tag,
+                redelivered: false,
+                exchange: ShortStr::EMPTY,
+                routing_key: ShortStr::EMPTY,
+            },
+        );
+        let mut properties = Properties::new();
+        properties.set_correlation_id(asked.correlation_id.unwrap().to_string_lossy()).unwrap();
+        put_content_header(&mut self.out, number, 60, request.body.len() as u64, &properties).unwrap();
+        put_frame(&mut self.out, FrameKind::Body, number, &request.body).unwrap();
     }
 
     fn confirm_all(&mut self) {

@@ -3,13 +3,11 @@
 //! The closure makes the future from one thing of the scene: it may be dropped at any time. If the broker has to say
 //! something for it to end, that stands in `meanwhile`.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use amqp_api::{BatchConfirm, Binding, Delivery, Exchange, Handling, Queue};
+use amqp_api::{BatchConfirm, Binding, Content, Delivery, Error, Exchange, Handling, Queue, Retry};
 
-use super::{Ends, Hands, Walk, walk, walked};
-
-const MINUTE: Duration = Duration::from_secs(60);
+use super::{Ends, Hands, MINUTE, Walk, walk, walked};
 
 /// A body in parts.
 const LARGE: u64 = 40_000;
@@ -18,7 +16,10 @@ const LARGE: u64 = 40_000;
 const MESSAGES: [(&str, &str, &str); 2] = [("", "q", "one"), ("", "q", "two")];
 
 pub(super) fn walks() -> Vec<Walk> {
-    [connection(), channel(), topology(), receiving(), publishing(), streamed()].into_iter().flatten().collect()
+    [connection(), channel(), topology(), receiving(), publishing(), streamed(), calls()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn connection() -> Vec<Walk> {
@@ -175,6 +176,22 @@ fn streamed() -> Vec<Walk> {
                 acker.ack().unwrap();
                 body.read(&mut [0; 9]).await
             })
+        }),
+    ]
+}
+
+fn calls() -> Vec<Walk> {
+    vec![
+        walk("Connection::rpc_client", |scene| walked(scene.connection.rpc_client())),
+        walk("RpcClient::call", |scene| walked(scene.rpc.call("", "q", "walked"))),
+        walk("RpcClient::call", |scene| walked(scene.rpc.call("", "q", "walked"))).without_room(),
+        walk("Connection::rpc_server", |scene| {
+            let handler = async |_: Delivery| Ok::<_, Error>("reply");
+            walked(scene.connection.rpc_server("q", Handling::default(), handler))
+        }),
+        walk("Connection::consume_with_retry", |scene| {
+            let handler = async |_: Arc<Content>| Ok::<_, Error>(());
+            walked(scene.connection.consume_with_retry(Retry::new("q"), Handling::default(), handler))
         }),
     ]
 }

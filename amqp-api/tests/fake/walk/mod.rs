@@ -1,7 +1,7 @@
 //! Every future of the API is dropped wherever it may be, and the connection must be as good as before.
 //!
-//! `list` names each method that waits, with a way to start it; `source` finds in this crate's sources that none is
-//! missing. Each is walked in two ways:
+//! `list` names each method that waits, with a way to start it; `above` does so for what has connections of its own; `source`
+//! finds in this crate's sources that none is missing. Each is walked in two ways, those of `above` in the first of them:
 //!
 //! - It is dropped after no step of the world, after one, after two and so on until it ends by itself: before it was
 //!   polled, between its polls, with its reply on the way, received, or not yet asked for.
@@ -10,6 +10,7 @@
 //! After that every other call must get the reply that is its own, and what the dropped future would have brought must have
 //! been put back: messages, consumers and channels.
 
+mod above;
 mod list;
 mod scene;
 mod source;
@@ -17,11 +18,15 @@ mod source;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use amqp_api::{BatchOutcome, Elapsed, Error, Outcome};
 
 use crate::world::{Step, Stepped};
 use scene::{Hands, Scene};
+
+/// Longer than anything takes.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A future whose output is whether all went well.
 type Walked<'s> = Pin<Box<dyn Future<Output = bool> + 's>>;
@@ -122,8 +127,10 @@ impl Fine for BatchOutcome {
 
 #[test]
 fn every_method_that_waits_is_walked() {
-    let walked: BTreeSet<String> = list::walks().iter().map(|walk| walk.method.to_owned()).collect();
-    assert_eq!(source::methods_that_wait(), walked, "left: in the sources; right: in walk/list.rs");
+    let walks = list::walks();
+    let walked = walks.iter().map(|walk| walk.method).chain(above::methods());
+    let walked: BTreeSet<String> = walked.map(str::to_owned).collect();
+    assert_eq!(source::methods_that_wait(), walked, "left: in the sources; right: in walk/list.rs and walk/above.rs");
 }
 
 #[test]

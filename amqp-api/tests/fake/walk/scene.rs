@@ -8,7 +8,7 @@ use amqp_api::proto::method::connection;
 use amqp_api::proto::wire::ShortStr;
 use amqp_api::{
     BatchConfirm, BodyWriter, Channel, Config, Connection, Consumer, Content, Error, Events, Message, Outcome,
-    Publisher, Returns, StreamedConsumer,
+    Publisher, Returns, RpcClient, StreamedConsumer,
 };
 
 use super::Ends;
@@ -35,7 +35,10 @@ pub(super) struct Scene {
     pub(super) consumer: Consumer,
     /// A message that can be answered.
     pub(super) request: Content,
+    /// It has a consumer as well.
+    pub(super) rpc: RpcClient,
     channels: usize,
+    consumers: usize,
     told: Rc<RefCell<Told>>,
 }
 
@@ -93,8 +96,10 @@ impl Scene {
         let returns = channel.returns();
         let (request, acker) = world.block_on(channel.get("q")).unwrap().unwrap().into_parts();
         acker.ack().unwrap();
+        let rpc = world.block_on(connection.rpc_client()).unwrap();
         world.settle();
         let channels = wire.lock().peer.channels.len();
+        let consumers = wire.lock().peer.consumers.len();
         let told = Rc::default();
         Self {
             world,
@@ -108,7 +113,9 @@ impl Scene {
             publisher,
             consumer,
             request,
+            rpc,
             channels,
+            consumers,
             told,
         }
     }
@@ -180,6 +187,7 @@ impl Scene {
         }
         world.block_on(self.check_calls(context));
         world.block_on(self.check_confirms(context));
+        world.block_on(self.check_rpc(context));
         if ended != Ends::Consumer {
             self.hands().deliver("last");
             world.block_on(self.check_deliveries(context));
@@ -190,7 +198,8 @@ impl Scene {
         world.settle();
         let wire = self.wire.lock();
         assert_eq!(wire.peer.channels.len(), self.channels, "channels, {context}");
-        assert_eq!(wire.peer.consumers.len(), usize::from(ended != Ends::Consumer), "consumers, {context}");
+        let consumers = self.consumers - usize::from(ended == Ends::Consumer);
+        assert_eq!(wire.peer.consumers.len(), consumers, "consumers, {context}");
         assert_eq!(wire.peer.settled.len(), wire.peer.given, "messages that were put back, {context}");
     }
 
@@ -223,6 +232,13 @@ impl Scene {
         assert!(matches!(routed, Outcome::Acked), "{routed:?}, {context}");
         assert!(matches!(&returned, Outcome::Returned(message) if message.body() == "lost"), "{returned:?}, {context}");
         assert!(self.publisher.publish("", "q", "published").await.is_ok(), "{context}");
+    }
+
+    /// Each remote call gets its own reply.
+    async fn check_rpc(&self, context: &str) {
+        let (one, two) = both(self.rpc.call("", "q", "one"), self.rpc.call("", "q", "two")).await;
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert!(one.body() == "one" && two.body() == "two", "{one:?}, {two:?}, {context}");
     }
 
     /// No message is lost: what the dropped future did not give comes now.
