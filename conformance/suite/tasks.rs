@@ -18,6 +18,7 @@ cases! {
     r2_f48_a_queue_that_does_not_exist_has_no_tasks_and_is_not_created,
     r3_f48_two_queues_used_in_turns_never_mix,
     r4_f48_a_bad_name_is_an_error_in_these_words,
+    r5_f48_a_name_is_of_lowercase_letters_digits_and_single_underscores,
     r6_f48_another_client_sees_what_was_declared_and_published,
     r7_f48_a_payload_is_an_object_and_nothing_is_an_empty_one,
     r8_f48_a_host_that_does_not_exist_fails_at_once_in_these_words,
@@ -112,6 +113,21 @@ async fn r4_f48_a_bad_name_is_an_error_in_these_words(context: Context) -> Resul
     for error in errors {
         assert!(matches!(error.kind(), ErrorKind::TaskQueueName(name) if name == "BADNAME"), "{error:?}");
         assert_eq!(error.to_string(), r#""BADNAME" is not a properly-formatted queue name"#);
+    }
+    Ok(tasks.close().await?)
+}
+
+async fn r5_f48_a_name_is_of_lowercase_letters_digits_and_single_underscores(context: Context) -> Result {
+    let (tasks, _) = tasks(&context).await?;
+    let longest = "a".repeat(255);
+    for good in ["fo", "a1", "a_b", &longest] {
+        // Nobody has used it, and counting does not create it.
+        assert_eq!(tasks.poll(good).await?, 0, "{good:?}");
+    }
+    let too_long = "a".repeat(256);
+    for bad in ["f", "", "a__b", "ab_", "_ab", "1ab", "foo-bar", "foo.bar", "foo\n", &too_long] {
+        let error = tasks.poll(bad).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TaskQueueName(name) if name == bad), "{bad:?}: {error}");
     }
     Ok(tasks.close().await?)
 }

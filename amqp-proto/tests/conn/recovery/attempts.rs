@@ -67,7 +67,12 @@ fn f43_five_hundred_connections_that_are_lost_at_once_come_back_one_after_the_ot
         peer.reconnect();
         assert!(peer.connection.is_connected());
     }
+    println!("500 connections that are lost at once, by when they come back, within a back-off step of 10 s:");
+    for (second, count) in tenths.iter().enumerate() {
+        println!("{second:2} s to {:2} s {count:4} {}", second + 1, "#".repeat(count / 2));
+    }
     assert_eq!(tenths[0], 0, "nobody comes back at once");
+    // A fifth in no tenth of the step, and some in each.
     assert!(tenths[1..].iter().all(|count| (20..=100).contains(count)), "{tenths:?}");
 }
 
