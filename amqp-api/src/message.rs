@@ -59,6 +59,7 @@ const SHARE: usize = 4 * 1024;
 
 impl<'a> Message<'a> {
     /// A message with this body and no properties.
+    #[inline]
     pub fn new(body: impl Into<Self>) -> Self {
         body.into()
     }
@@ -94,6 +95,7 @@ impl<'a> Message<'a> {
         Self::encoded(&crate::codec::Json, value)
     }
 
+    #[inline]
     fn with_body(body: Body<'a>) -> Self {
         Self { body, properties: Properties::new(), mandatory: None, immediate: false, error: None }
     }
@@ -258,17 +260,22 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The message ready to be queued, as often as it takes; its deferred error comes out here.
+    /// Makes it ready to be queued, as often as it takes; its deferred error comes out here.
     #[inline]
+    pub(crate) fn make_ready(&mut self) -> Result<(), Error> {
+        match (&self.error, &mut self.body) {
+            (Some(error), _) => return Err(deferred(error)),
+            (None, Body::Owned(body)) if body.len() >= SHARE => {
+                self.body = Body::Shared(Bytes::from(std::mem::take(body)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The message ready to be queued.
     pub(crate) fn ready(mut self) -> Result<Self, Error> {
-        if let Some(error) = self.error {
-            return Err(error.during("basic.publish"));
-        }
-        if let Body::Owned(body) = &mut self.body
-            && body.len() >= SHARE
-        {
-            self.body = Body::Shared(Bytes::from(std::mem::take(body)));
-        }
+        self.make_ready()?;
         Ok(self)
     }
 
@@ -314,6 +321,11 @@ impl<'a> Message<'a> {
     }
 }
 
+#[cold]
+fn deferred(error: &Error) -> Error {
+    error.clone().during("basic.publish")
+}
+
 /// Where a message is published to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
@@ -324,10 +336,14 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     #[inline]
     pub(crate) fn new(exchange: &'a str, routing_key: &'a str) -> Result<Self, Error> {
-        match (ShortStr::named("exchange", exchange), ShortStr::named("routing key", routing_key)) {
-            (Ok(exchange), Ok(routing_key)) => Ok(Self { exchange, routing_key }),
-            (Err(error), _) | (_, Err(error)) => Err(Error::from(error).during("basic.publish")),
+        #[cold]
+        fn too_long(error: EncodeError) -> Error {
+            Error::from(error).during("basic.publish")
         }
+        Ok(Self {
+            exchange: ShortStr::named("exchange", exchange).map_err(too_long)?,
+            routing_key: ShortStr::named("routing key", routing_key).map_err(too_long)?,
+        })
     }
 
     /// Where replies to a message with these properties are wanted.
@@ -342,36 +358,42 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> From<&'a [u8]> for Message<'a> {
+    #[inline]
     fn from(body: &'a [u8]) -> Self {
         Self::with_body(Body::Borrowed(body))
     }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    #[inline]
     fn from(body: &'a [u8; N]) -> Self {
         Self::with_body(Body::Borrowed(body))
     }
 }
 
 impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    #[inline]
     fn from(body: &'a Vec<u8>) -> Self {
         Self::with_body(Body::Borrowed(body))
     }
 }
 
 impl<'a> From<&'a str> for Message<'a> {
+    #[inline]
     fn from(body: &'a str) -> Self {
         Self::with_body(Body::Borrowed(body.as_bytes()))
     }
 }
 
 impl<'a> From<&'a String> for Message<'a> {
+    #[inline]
     fn from(body: &'a String) -> Self {
         Self::with_body(Body::Borrowed(body.as_bytes()))
     }
 }
 
 impl<'a> From<Cow<'a, [u8]>> for Message<'a> {
+    #[inline]
     fn from(body: Cow<'a, [u8]>) -> Self {
         match body {
             Cow::Borrowed(body) => body.into(),
@@ -381,24 +403,28 @@ impl<'a> From<Cow<'a, [u8]>> for Message<'a> {
 }
 
 impl From<Vec<u8>> for Message<'_> {
+    #[inline]
     fn from(body: Vec<u8>) -> Self {
         Self::with_body(Body::Owned(body))
     }
 }
 
 impl From<String> for Message<'_> {
+    #[inline]
     fn from(body: String) -> Self {
         Self::with_body(Body::Owned(body.into_bytes()))
     }
 }
 
 impl From<Bytes> for Message<'_> {
+    #[inline]
     fn from(body: Bytes) -> Self {
         Self::with_body(Body::Shared(body))
     }
 }
 
 impl From<&Bytes> for Message<'_> {
+    #[inline]
     fn from(body: &Bytes) -> Self {
         Self::with_body(Body::Shared(body.clone()))
     }

@@ -232,8 +232,9 @@ impl Publisher {
     ) -> Result<BatchConfirm, Error> {
         let mut batch = Vec::new();
         for (index, (exchange, routing_key, message)) in messages.into_iter().enumerate() {
-            let message = Target::new(exchange.as_ref(), routing_key.as_ref())
-                .and_then(|_| self.prepare(message.into()))
+            let mut message = message.into();
+            Target::new(exchange.as_ref(), routing_key.as_ref())
+                .and_then(|_| self.prepare(&mut message))
                 .map_err(|error| Error::new(ErrorKind::InBatch { index, error }))?;
             batch.push((exchange, routing_key, message));
         }
@@ -289,7 +290,8 @@ impl Publisher {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<Confirm, Error> {
-        let message = self.prepare(message.into())?;
+        let mut message = message.into();
+        self.prepare(&mut message)?;
         self.send_to(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message).await
     }
 
@@ -307,7 +309,8 @@ impl Publisher {
     /// Dropped before it has returned, it may have published the answer or not.
     pub async fn reply<'m>(&self, request: &Content, message: impl Into<Message<'m>>) -> Result<(), Error> {
         let request = request.properties()?;
-        let message = self.prepare(message.into().replying_to(&request)?)?;
+        let mut message = message.into().replying_to(&request)?;
+        self.prepare(&mut message)?;
         self.send_to(&Target::of_replies(&request)?, &message).await?.await
     }
 
@@ -328,7 +331,8 @@ impl Publisher {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<Confirm, Error> {
-        let message = self.prepare(message.into())?;
+        let mut message = message.into();
+        self.prepare(&mut message)?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         let (_, queued) = self.link().visit(Touch::Output, |state| self.queue(state, &to, &message));
         let (channel, confirm) = queued?;
@@ -336,12 +340,12 @@ impl Publisher {
     }
 
     #[inline]
-    fn prepare<'m>(&self, message: Message<'m>) -> Result<Message<'m>, Error> {
-        let mut message = message.ready()?;
+    fn prepare(&self, message: &mut Message<'_>) -> Result<(), Error> {
+        message.make_ready()?;
         if self.persistent {
             message.default_delivery_mode(2);
         }
-        Ok(message)
+        Ok(())
     }
 
     /// Queues a message on the present channel, or on a new one if that is gone; also says which it was.

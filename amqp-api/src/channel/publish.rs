@@ -43,7 +43,8 @@ impl Channel {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<(), Error> {
-        let message = message.into().ready()?;
+        let mut message = message.into();
+        message.make_ready()?;
         self.publish_to(&Target::new(exchange.as_ref(), routing_key.as_ref())?, &message).await
     }
 
@@ -82,7 +83,8 @@ impl Channel {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<(), Error> {
-        let message = message.into().ready()?;
+        let mut message = message.into();
+        message.make_ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         let (id, publish) = (self.id(), message.publish(&to, false));
         self.shared().visit(Touch::Output, |state| state.conn.publish(id, &publish))
@@ -115,7 +117,8 @@ impl Channel {
         routing_key: impl AsRef<str>,
         message: impl Into<Message<'m>>,
     ) -> Result<Confirm, Error> {
-        let message = message.into().ready()?;
+        let mut message = message.into();
+        message.make_ready()?;
         let to = Target::new(exchange.as_ref(), routing_key.as_ref())?;
         let id = self.id();
         let queue = |state: &mut State| (id, state.conn.publish_confirmed(id, &message.publish(&to, false)));

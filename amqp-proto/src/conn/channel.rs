@@ -90,6 +90,17 @@ pub(super) enum ChannelState {
     Closed(Error),
 }
 
+impl ChannelState {
+    /// Why it cannot be used, if it is not open.
+    #[cold]
+    fn why(&self) -> Error {
+        match self {
+            Self::Closed(error) => error.clone(),
+            Self::Opening | Self::Open | Self::Closing => Error::new(ErrorKind::ChannelNotOpen),
+        }
+    }
+}
+
 /// What publishing on the channel means.
 #[derive(Debug, Default)]
 pub(super) enum Mode {
@@ -262,11 +273,11 @@ impl Channel {
     }
 
     /// Whether it can be used, or why not.
+    #[inline]
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match &self.state {
             ChannelState::Opening | ChannelState::Open => Ok(()),
-            ChannelState::Closing => Err(Error::new(ErrorKind::ChannelNotOpen)),
-            ChannelState::Closed(error) => Err(error.clone()),
+            state => Err(state.why()),
         }
     }
 }

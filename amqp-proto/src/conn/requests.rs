@@ -265,12 +265,14 @@ impl Connection {
     /// A channel that takes new work, of a connection that does.
     #[inline]
     pub(super) fn usable(&mut self, id: ChannelId) -> Result<&mut Channel, Error> {
-        if !self.is_open() {
-            // The channel's own story comes first: it may have ended before the connection.
-            let told = self.channels.get(id).and_then(|channel| channel.check_open().err());
-            return Err(told.unwrap_or_else(|| self.not_open()));
-        }
-        self.channels.usable(id)
+        if self.is_open() { self.channels.usable(id) } else { Err(self.why_not_usable(id)) }
+    }
+
+    #[cold]
+    fn why_not_usable(&self, id: ChannelId) -> Error {
+        // The channel's own story comes first: it may have ended before the connection.
+        let told = self.channels.get(id).and_then(|channel| channel.check_open().err());
+        told.unwrap_or_else(|| self.not_open())
     }
 
     /// Sends a method behind whatever the channel has to send.

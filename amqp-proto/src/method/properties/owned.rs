@@ -55,6 +55,7 @@ macro_rules! string_setters {
 impl Properties {
     /// No properties.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
