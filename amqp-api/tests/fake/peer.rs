@@ -421,10 +421,13 @@ impl Peer {
         self.published.push((number, incoming.routing_key, mode, incoming.body));
     }
 
-    /// Sends a request over direct reply-to back as its own reply, to the consumer of its channel.
+    /// Sends a request over direct reply-to back as its own reply, to the consumer of its channel. The queue `unserved` has
+    /// nobody who would.
     fn answer_call(&mut self, number: u16, request: &Incoming) {
         let asked = request.properties.view();
-        let is_call = asked.reply_to.is_some_and(|queue| queue.to_string_lossy() == "amq.rabbitmq.reply-to");
+        let is_served = request.routing_key != "unserved";
+        let is_call =
+            is_served && asked.reply_to.is_some_and(|queue| queue.to_string_lossy() == "amq.rabbitmq.reply-to");
         let Some((_, tag)) = self.consumers.iter().find(|(channel, _)| *channel == number && is_call).cloned() else {
             return;
         };

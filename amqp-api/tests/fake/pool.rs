@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp_api::driver::pool;
-use amqp_api::{Config, ErrorKind, Pool, TimeoutReason};
+use amqp_api::{Config, Connection, ErrorKind, Pool, Recovery, TimeoutReason};
 
 use crate::peer::Peer;
 use crate::wire::Manners;
@@ -73,5 +73,32 @@ fn p12_f46_a_checkout_may_be_dropped_wherever_it_waits() {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn n4_f43_f46_a_connection_that_is_away_is_replaced_and_not_waited_for() {
+    for patient in [false, true] {
+        let world = World::new(1);
+        let wires = [(); 2].map(|()| world.wire(Peer::default(), Manners::Good));
+        let [one, other] = wires.clone().map(Host::Answers);
+        world.host("broker", Host::each([one, Host::Refuses, other]));
+        let recovery = Recovery::default().retry_first_connect(patient);
+        let pool = pool(world.runtime(), Config::new("broker").recovery(recovery), 1).unwrap();
+        let connection = world.block_on(pool.get()).unwrap();
+        let watch: Connection = connection.clone();
+        drop(connection);
+        wires[0].lock().eof = true;
+        world.settle();
+        assert!(watch.is_open() && !watch.is_connected(), "it is in its back-off");
+        drop(watch);
+        if !patient {
+            let error = world.block_on(pool.get()).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
+            assert_eq!((world.elapsed(), pool.available()), (Duration::ZERO, 1));
+        }
+        let connection = world.block_on(pool.get()).unwrap();
+        assert!(connection.is_connected());
+        assert_eq!(world.dialled().len(), 3, "the one that was lost has not dialled any more");
     }
 }

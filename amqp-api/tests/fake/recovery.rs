@@ -9,7 +9,7 @@ use amqp_api::{Config, ConnectOptions, Connection, Consume, Error, ErrorKind, Ex
 use crate::peer::Peer;
 use crate::tools::{both, poll_once};
 use crate::wire::{Manners, WireHandle};
-use crate::world::{Host, World};
+use crate::world::{Host, Stepped, World};
 
 /// A host with these transports, one after the other, and a connection over the first.
 fn connected(world: &World, manners: Manners, peers: Vec<Peer>) -> (Connection, Vec<WireHandle>) {
@@ -307,4 +307,33 @@ fn f44_the_filter_says_what_is_declared_again() {
         channel.exchange_declare(Exchange::topic("e")).await.unwrap();
     });
     assert_eq!(wires[1].lock().peer.count("queue.declare"), 2);
+}
+
+#[test]
+fn f43_f45_a_call_under_way_ends_with_the_loss_and_one_made_meanwhile_waits() {
+    for confirmed in [true, false] {
+        let world = World::new(1);
+        let first = Peer { hold_confirms: !confirmed, ..Peer::default() };
+        let (connection, wires) = connected(&world, Manners::Good, vec![first, Peer::default()]);
+        let client = world.block_on(connection.rpc_client()).unwrap();
+        let mut call = Stepped::new(client.call("", "unserved", "x"));
+        let early = world.settle_with(&mut call);
+        assert!(early.is_none(), "nobody answers: {early:?}");
+        wires[0].lock().eof = true;
+        // Without any time going by.
+        let error = world.settle_with(&mut call).expect("it has ended").unwrap_err();
+        let cause = match error.kind() {
+            ErrorKind::Unknown(cause) if !confirmed => cause,
+            _ => &error,
+        };
+        assert!(matches!(cause.kind(), ErrorKind::ConnectionLost { .. }), "{error}");
+        assert_eq!(world.elapsed(), Duration::ZERO);
+        // Not back yet: it waits, and then for its reply, until its own deadline.
+        let patient = client.clone().call_timeout(Duration::from_secs(7));
+        let error = world.block_on(patient.call("", "unserved", "y")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Timeout { reason: TimeoutReason::Reply, .. }), "{error}");
+        assert_eq!(world.elapsed(), Duration::from_secs(7));
+        assert_eq!(world.block_on(patient.call("", "q", "z")).unwrap().body(), "z");
+        assert_eq!(wires[1].lock().peer.published.len(), 2);
+    }
 }
