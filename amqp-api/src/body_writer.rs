@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use amqp_proto::conn::{Connection, PublishBody, StreamedPublish};
+use amqp_proto::conn::{Connection, PublishBody};
 use amqp_proto::error::{Error, ErrorKind};
 use amqp_proto::method::{Method, tx};
 use bytes::Buf;
@@ -74,14 +74,7 @@ impl BodyWriter {
         }
         let channel = channel.await?;
         channel.tx_select().await?;
-        let head = StreamedPublish {
-            exchange: publish.exchange,
-            routing_key: publish.routing_key,
-            mandatory: publish.mandatory,
-            immediate: publish.immediate,
-            properties: publish.properties,
-            body_size: size,
-        };
+        let head = publish.head(size);
         let id = channel.id();
         in_turn(channel.shared(), 0, |state: &mut State| (id, state.conn.publish_streamed(id, &head))).await?;
         let mut writer = Self { channel, size, missing: size };

@@ -34,6 +34,22 @@ pub struct Publish<'a> {
     pub body: PublishBody<'a>,
 }
 
+impl<'a> Publish<'a> {
+    /// The same without its body: for one of this many bytes that is written later.
+    #[inline]
+    #[must_use]
+    pub fn head(&self, body_size: u64) -> StreamedPublish<'a> {
+        StreamedPublish {
+            exchange: self.exchange,
+            routing_key: self.routing_key,
+            mandatory: self.mandatory,
+            immediate: self.immediate,
+            properties: self.properties,
+            body_size,
+        }
+    }
+}
+
 /// The body of a message to be published, of any length.
 #[derive(Debug, Clone)]
 pub enum PublishBody<'a> {
@@ -193,15 +209,7 @@ impl Connection {
     #[inline]
     fn put_publish(&mut self, id: ChannelId, number: u16, publish: &Publish<'_>) -> Result<(), Error> {
         let body = publish.body.as_slice();
-        let head = StreamedPublish {
-            exchange: publish.exchange,
-            routing_key: publish.routing_key,
-            mandatory: publish.mandatory,
-            immediate: publish.immediate,
-            properties: publish.properties,
-            body_size: body.len() as u64,
-        };
-        self.put_head(number, &head)?;
+        self.put_head(number, &publish.head(body.len() as u64))?;
         let chunk = self.largest_frame() - FRAME_OVERHEAD;
         if body.len() < LINK && body.len() <= chunk {
             if !body.is_empty() {
@@ -247,15 +255,7 @@ impl Connection {
     /// The same, with the whole of a large body.
     pub(super) fn put_at_once(&mut self, number: u16, publish: &Publish<'_>) -> Result<(), EncodeError> {
         let (body, chunk) = (publish.body.as_slice(), self.largest_frame() - FRAME_OVERHEAD);
-        let head = StreamedPublish {
-            exchange: publish.exchange,
-            routing_key: publish.routing_key,
-            mandatory: publish.mandatory,
-            immediate: publish.immediate,
-            properties: publish.properties,
-            body_size: body.len() as u64,
-        };
-        self.put_head(number, &head)?;
+        self.put_head(number, &publish.head(body.len() as u64))?;
         match &publish.body {
             PublishBody::Shared(body) if body.len() >= LINK => {
                 let mut body = body.clone();
