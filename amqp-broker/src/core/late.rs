@@ -148,7 +148,7 @@ fn write_delivery(version: Emulate, now: Micros, session: &mut Session, number: 
             routing_key: short(message.routing_key()),
         },
     );
-    put_message(version, session, number, kind, &entry, offset);
+    put_message(version, session, number, kind, &entry, offset, false);
     if !no_ack && let Some(channel) = session.channels.get_mut(&number) {
         let entry = offset.is_none().then_some(entry);
         channel.unacked.push_back(Unacked { delivery_tag, queue, consumer: Some(consumer), entry, since: now });
@@ -163,6 +163,7 @@ pub(super) fn put_message(
     kind: Kind,
     entry: &Entry,
     offset: Option<u64>,
+    is_get: bool,
 ) {
     let message = &entry.message;
     let mut more = Vec::new();
@@ -176,8 +177,8 @@ pub(super) fn put_message(
             if entry.acquired_count > 0 && version.tells_acquired_count() {
                 more.push(("x-acquired-count".into(), FieldValue::I64(entry.acquired_count.into())));
             }
-            // 3.10 tells that it is 0, too.
-            if entry.delivery_count > 0 || version == Emulate::V3_10 {
+            // 3.10 tells who asks for a message that it was never returned, too.
+            if entry.delivery_count > 0 || is_get && version == Emulate::V3_10 {
                 more.push(("x-delivery-count".into(), FieldValue::I64(entry.delivery_count.into())));
             }
         }

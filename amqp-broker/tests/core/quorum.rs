@@ -73,3 +73,42 @@ fn what_they_cannot_do_is_540_and_what_they_cannot_be_is_406() {
     let text = "1 channel.close 406 PRECONDITION_FAILED - invalid property 'non-durable' for queue 't' in vhost '/'";
     assert_eq!(world.ask(client, queue::Method::Declare(transient)), [text]);
 }
+
+#[test]
+fn who_asks_is_told_of_a_count_of_none_by_3_10_but_consumers_are_not() {
+    let (mut world, client) = world(Emulate::V3_10);
+    assert_eq!(world.ask(client, get("q"))[1], r#"  header 1 { headers: {"x-delivery-count": 0i64} }"#);
+    world.publish(client, "", "q", "m");
+    assert_eq!(world.ask(client, consume("q", "t"))[2], "  header 1");
+}
+
+#[test]
+fn what_differs_in_a_second_declaration_is_told_in_an_order_of_the_type() {
+    for (version, received) in [(Emulate::V3_10, "none"), (Emulate::V4_3, "'classic'")] {
+        let (mut world, client) = world(version);
+        let arguments = table! { "x-message-ttl" => 5 };
+        let declare =
+            queue::Declare { queue: short("q"), durable: true, arguments: arguments.as_ref(), ..Default::default() };
+        let heard = world.ask(client, queue::Method::Declare(declare));
+        // The time to live would be the first of a classic queue's.
+        assert!(heard[0].contains("inequivalent arg 'x-dead-letter-exchange'"), "{heard:?}");
+        let arguments =
+            table! { "x-dead-letter-exchange" => "", "x-dead-letter-routing-key" => "dead", "x-message-ttl" => 5 };
+        let declare =
+            queue::Declare { queue: short("q"), durable: true, arguments: arguments.as_ref(), ..Default::default() };
+        let client = world.client();
+        let heard = world.ask(client, queue::Method::Declare(declare));
+        let text = format!("inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received {received}");
+        assert!(heard[0].contains(&text), "{heard:?}");
+    }
+}
+
+#[test]
+fn with_a_single_active_consumer_nobody_gets() {
+    for (version, kind) in [(Emulate::V4_0, "quorum"), (Emulate::V4_3, r#"<<"quorum">>"#)] {
+        let (mut world, client) = world(version);
+        world.declare(client, "single", &table! { "x-queue-type" => "quorum", "x-single-active-consumer" => true });
+        let heard = world.ask(client, get("single"));
+        assert!(heard[0].contains(&format!("not supported by {kind} queues with single active consumer")), "{heard:?}");
+    }
+}

@@ -1,10 +1,11 @@
 //! Operations, as they are carried out on the client.
 
-use amqp_blocking::{Binding, ExchangeDelete, Get, Outcome, Qos, QueueDelete};
+use amqp_blocking::{Binding, ExchangeDelete, Get, Outcome, Qos, QueueDelete, StreamOffset};
 
 use crate::player::{Consuming, Player, Step};
 use crate::program::{
-    Argument, CHANNELS_PER_CONNECTION, Consume, Exchange, Flags, How, Key, Message, Mode, Op, Queue, Slot, Which,
+    Argument, CHANNELS_PER_CONNECTION, Consume, Exchange, Flags, How, Key, Message, Mode, Offset, Op, Queue, Slot,
+    Which,
 };
 use crate::words;
 
@@ -188,6 +189,13 @@ impl Player<'_> {
         if let Ok(declared) = &result {
             let owner = flags.special.then_some(on / CHANNELS_PER_CONNECTION);
             self.queues.entry(declared.name.clone()).or_insert(owner);
+            for argument in arguments {
+                match argument {
+                    Argument::Text("x-queue-type", "quorum") => self.has_quorum_queues = true,
+                    Argument::Text("x-queue-type", "stream") => drop(self.streams.insert(declared.name.clone())),
+                    _ => {}
+                }
+            }
             self.opened(on).last_declared.clone_from(&declared.name);
             if queue == Queue::Empty {
                 self.generated = Some(declared.name.clone());
@@ -266,6 +274,12 @@ impl Player<'_> {
         if let Some(priority) = how.priority {
             consume = consume.priority(priority);
         }
+        consume = match how.offset {
+            Some(Offset::First) => consume.stream_offset(StreamOffset::First),
+            Some(Offset::Next) => consume.stream_offset(StreamOffset::Next),
+            Some(Offset::Number(number)) => consume.stream_offset(StreamOffset::Offset(number)),
+            None => consume,
+        };
         match channel.consume(consume) {
             Ok(consumer) => {
                 self.see(&format!("consumer {}", consumer.tag()));

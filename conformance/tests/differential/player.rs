@@ -1,8 +1,8 @@
 //! Plays programs on a broker, and says what is seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use amqp_blocking::{Channel, Config, Connection, Consumer, Delivery, Error, Get, Returns, connect};
+use amqp_blocking::{Channel, Config, Connection, Consumer, Delivery, Error, Get, Publisher, Returns, connect};
 
 use crate::program::{CHANNELS_PER_CONNECTION, CONNECTIONS, Exchange, Key, Op, Queue, Slot};
 use crate::words::{self, Names};
@@ -29,6 +29,11 @@ pub(crate) struct Player<'a> {
     pub(crate) outsider: Channel,
     /// The queues that were declared and not seen to be gone, with the connection that alone may use them, if so.
     pub(crate) queues: BTreeMap<String, Option<usize>>,
+    /// Those of them that are streams.
+    pub(crate) streams: BTreeSet<String>,
+    pub(crate) has_quorum_queues: bool,
+    /// A quorum queue beside those of the program, and who publishes to it.
+    pub(crate) probe: Option<Publisher>,
     pub(crate) generated: Option<String>,
     pub(crate) published: usize,
     names: Names,
@@ -73,6 +78,9 @@ impl<'a> Player<'a> {
             outside,
             outsider,
             queues: BTreeMap::new(),
+            streams: BTreeSet::new(),
+            has_quorum_queues: false,
+            probe: None,
             generated: None,
             published: 0,
             names: Names::default(),
@@ -118,6 +126,23 @@ impl<'a> Player<'a> {
     /// Looks at queues from outside again, after a question that closed the channel.
     pub(crate) fn reopen_outsider(&mut self) {
         self.outsider = self.outside.channel().expect("a channel");
+    }
+
+    pub(crate) fn probe_name(&self) -> String {
+        format!("{}probe", self.prefix)
+    }
+
+    /// Publishes to a quorum queue of its own, and waits for the confirm.
+    pub(crate) fn publish_a_probe(&mut self) {
+        let name = self.probe_name();
+        if self.probe.is_none() {
+            let probe = amqp_blocking::Queue::quorum(&name).max_length(1);
+            self.outsider.queue_declare(probe).expect("a probe");
+            self.probe = Some(self.outside.publisher().expect("a publisher"));
+        }
+        if let Some(probe) = &self.probe {
+            probe.publish("", &name, "probe").expect("it is taken");
+        }
     }
 
     pub(crate) fn queue(&self, queue: Queue) -> String {
@@ -166,7 +191,8 @@ impl<'a> Player<'a> {
         }
         self.reopen_outsider();
         for queue in self.queues.clone().into_keys() {
-            loop {
+            // What is in a stream cannot be taken out.
+            while !self.streams.contains(&queue) {
                 match self.outsider.get(Get::new(&queue).no_ack()) {
                     Ok(Some(delivery)) => self.see(&format!("left: {}", words::delivery(&delivery))),
                     Ok(None) => break,
@@ -179,6 +205,9 @@ impl<'a> Player<'a> {
             }
             // What is not there need not be deleted.
             let _ = self.outsider.queue_delete(&queue);
+        }
+        if self.probe.is_some() {
+            let _ = self.outsider.queue_delete(self.probe_name());
         }
         for number in 0..3 {
             let _ = self.outsider.exchange_delete(self.exchange(Exchange::Named(number)));

@@ -100,6 +100,16 @@ pub(crate) struct Consume {
     pub(crate) exclusive: bool,
     pub(crate) prefetch: u16,
     pub(crate) priority: Option<i32>,
+    /// Where a stream is to be read from.
+    pub(crate) offset: Option<Offset>,
+}
+
+/// A place in a stream. There is no `last`, as it is that of a chunk: brokers put in one what they find at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Offset {
+    First,
+    Next,
+    Number(u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +138,8 @@ pub(crate) enum Mode {
 
 /// Programs: some topology first, so that there is something to work on, and then anything.
 pub(crate) fn programs() -> impl Strategy<Value = Vec<Op>> {
-    let opening = (vec(declare_queue(), 1..4), vec(declare_exchange(), 0..3), vec(bind_queue(), 0..4));
+    let queue = prop_oneof![5 => declare_queue(), 2 => declare_quorum_queue(), 1 => declare_stream()];
+    let opening = (vec(queue, 1..4), vec(declare_exchange(), 0..3), vec(bind_queue(), 0..4));
     (opening, vec(op(), 5..40)).prop_map(|((queues, exchanges, bindings), ops)| {
         queues.into_iter().chain(exchanges).chain(bindings).chain(ops).collect()
     })
@@ -145,6 +156,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (slot(), exchange(), exchange(), key(), one_in(4))
             .prop_map(|(on, destination, source, key, unbind)| Op::BindExchange { on, destination, source, key, unbind }),
         4 => declare_queue(),
+        2 => declare_quorum_queue(),
+        1 => declare_stream(),
         2 => (slot(), queue(), one_in(3), one_in(3))
             .prop_map(|(on, queue, if_unused, if_empty)| Op::DeleteQueue { on, queue, if_unused, if_empty }),
         5 => bind_queue(),
@@ -179,6 +192,67 @@ fn declare_queue() -> impl Strategy<Value = Op> {
         flags,
         arguments,
     })
+}
+
+fn declare_quorum_queue() -> impl Strategy<Value = Op> {
+    use Argument::{Flag, Number, Text};
+    let right = select(vec![
+        Number("x-delivery-limit", 0),
+        Number("x-delivery-limit", 1),
+        Number("x-delivery-limit", -1),
+        Number("x-max-length", 2),
+        Number("x-max-length-bytes", 20),
+        Number("x-message-ttl", 60_000),
+        Number("x-expires", 60_000),
+        Text("x-overflow", "drop-head"),
+        Text("x-dead-letter-strategy", "at-most-once"),
+        Text("x-dead-letter-strategy", "at-least-once"),
+        Flag("x-single-active-consumer", true),
+        Number("x-quorum-initial-group-size", 1),
+    ]);
+    let wrong = select(vec![
+        Number("x-max-priority", 3),
+        Text("x-overflow", "reject-publish-dlx"),
+        Text("x-dead-letter-strategy", "thrice"),
+        Text("x-queue-mode", "lazy"),
+        Text("x-max-age", "1h"),
+        Number("x-quorum-initial-group-size", 0),
+    ]);
+    replicated("quorum", prop_oneof![4 => dead_letter(), 8 => right, 1 => wrong])
+}
+
+fn declare_stream() -> impl Strategy<Value = Op> {
+    use Argument::{Number, Text};
+    let right = select(vec![
+        Number("x-max-length-bytes", 1_000_000),
+        Text("x-max-age", "1h"),
+        Number("x-stream-max-segment-size-bytes", 1_000_000),
+        Number("x-initial-cluster-size", 1),
+    ]);
+    let wrong = select(vec![
+        Number("x-max-length", 3),
+        Number("x-message-ttl", 3),
+        Number("x-max-age", 1),
+        Number("x-max-length-bytes", -1),
+        Number("x-stream-max-segment-size-bytes", 3_000_000_001),
+        Text("x-dead-letter-strategy", "at-least-once"),
+    ]);
+    replicated("stream", prop_oneof![1 => dead_letter(), 8 => right, 4 => wrong])
+}
+
+/// A queue of a type that has to be durable, and mostly is.
+fn replicated(kind: &'static str, argument: impl Strategy<Value = Argument>) -> impl Strategy<Value = Op> {
+    let flags = (one_in(12), not_one_in(20), one_in(20), one_in(20))
+        .prop_map(|(passive, durable, auto_delete, special)| Flags { passive, durable, auto_delete, special });
+    let name = prop_oneof![12 => (0..3_u8).prop_map(Queue::Named), 1 => Just(Queue::Empty)];
+    (slot(), name, flags, vec(argument, 0..3)).prop_map(move |(on, queue, flags, mut arguments)| {
+        arguments.insert(0, Argument::Text("x-queue-type", kind));
+        Op::DeclareQueue { on, queue, flags, arguments }
+    })
+}
+
+fn dead_letter() -> impl Strategy<Value = Argument> {
+    (exchange(), rarely(key())).prop_map(|(exchange, key)| Argument::DeadLetter(exchange, key))
 }
 
 fn bind_queue() -> impl Strategy<Value = Op> {
@@ -228,7 +302,7 @@ fn flags() -> impl Strategy<Value = Flags> {
 }
 
 fn argument() -> impl Strategy<Value = Argument> {
-    use Argument::{DeadLetter, Flag, Number, Text};
+    use Argument::{Flag, Number, Text};
     let right = select(vec![
         Number("x-max-length", 2),
         Number("x-max-length", 0),
@@ -259,7 +333,7 @@ fn argument() -> impl Strategy<Value = Argument> {
         Text("x-queue-mode", "none"),
     ]);
     prop_oneof![
-        6 => (exchange(), rarely(key())).prop_map(|(exchange, key)| DeadLetter(exchange, key)),
+        6 => dead_letter(),
         10 => right,
         1 => wrong,
     ]
@@ -291,13 +365,20 @@ fn message() -> impl Strategy<Value = Message> {
 
 fn consume() -> impl Strategy<Value = Consume> {
     let priority = rarely(select(vec![-1, 1, 5]));
-    (tag(), one_in(3), one_in(8), 0..4_u16, priority).prop_map(|(tag, no_ack, exclusive, prefetch, priority)| Consume {
-        tag,
-        no_ack,
-        exclusive,
-        prefetch,
-        priority,
-    })
+    (tag(), one_in(3), one_in(8), 0..4_u16, priority, proptest::option::weighted(0.3, offset())).prop_map(
+        |(tag, no_ack, exclusive, prefetch, priority, offset)| Consume {
+            tag,
+            no_ack,
+            exclusive,
+            prefetch,
+            priority,
+            offset,
+        },
+    )
+}
+
+fn offset() -> impl Strategy<Value = Offset> {
+    prop_oneof![3 => Just(Offset::First), 1 => Just(Offset::Next), 2 => (0..6_u64).prop_map(Offset::Number)]
 }
 
 /// A consumer tag; an empty one lets the broker choose.

@@ -3,6 +3,9 @@
 //! A call on the operation's channel tells that its messages have gone to the queues; a question to each queue that it has
 //! dealt with them, and with what other queues sent it meanwhile; and a call on each channel that what the queues sent to it
 //! is on the wire. Only what a process does when it hears of another's end is waited for by its effect.
+//!
+//! Quorum queues do nothing before it is on disk. They share one log: what they were told before something that another of them
+//! has on disk is there as well. Streams cannot be asked for anything of that kind; they get a little time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +35,15 @@ impl Player<'_> {
         }
         // More than once, for messages that go from one queue to another.
         for left in (0..self.patience).rev() {
+            if self.has_quorum_queues {
+                // Once to have them hear of it, once more as they put off what is not urgent.
+                self.ask_queues(false);
+                self.ask_queues(false);
+                self.publish_a_probe();
+            }
+            if !self.streams.is_empty() {
+                thread::sleep(Duration::from_millis(self.patience as u64));
+            }
             self.ask_queues(left == 0);
         }
         for slot in 0..CONNECTIONS * CHANNELS_PER_CONNECTION {
@@ -59,7 +71,8 @@ impl Player<'_> {
             match asked.queue_declare(Queue::new(&queue).passive()) {
                 Ok(declared) if tell => {
                     let (messages, consumers) = (declared.message_count, declared.consumer_count);
-                    if (messages, consumers) != (0, 0) {
+                    // What is said of streams is as old as RabbitMQ's statistics.
+                    if (messages, consumers) != (0, 0) && !self.streams.contains(&queue) {
                         self.see(&format!("{queue}: {messages} messages, {consumers} consumers"));
                     }
                 }

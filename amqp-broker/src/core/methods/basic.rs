@@ -2,6 +2,7 @@
 
 use amqp_proto::method::basic;
 
+use crate::Emulate;
 use crate::core::Core;
 use crate::core::SessionId;
 use crate::core::access::Access;
@@ -71,8 +72,10 @@ impl Core {
         }
         if kind == Kind::Quorum && queue.consumers.is_single_active() {
             let code = amqp_proto::method::ReplyCode::RESOURCE_LOCKED;
+            // As Erlang prints a binary.
+            let kind = if self.version >= Emulate::V4_3 { "<<\"quorum\">>" } else { "quorum" };
             let text = format_args!(
-                "cannot obtain access to locked {resource}. basic.get operations are not supported by quorum queues with single active consumer"
+                "cannot obtain access to locked {resource}. basic.get operations are not supported by {kind} queues with single active consumer"
             );
             return Err(Refusal::new(code, text));
         }
@@ -106,7 +109,7 @@ impl Core {
                 message_count,
             },
         );
-        put_message(version, session, number, kind, &entry, None);
+        put_message(version, session, number, kind, &entry, None, true);
         if !get.no_ack
             && let Some(channel) = session.channels.get_mut(&number)
         {

@@ -106,7 +106,7 @@ impl Core {
                     return Err(queues::inequivalent(key, &resource, &received, &current));
                 }
             }
-            queues::assert_equivalent(&queue.arguments, arguments.as_ref(), &resource)?;
+            queues::assert_equivalent(self.version, queue.kind, &queue.arguments, arguments.as_ref(), &resource)?;
             let found = (name.clone(), queue.message_count(), queue.consumer_count());
             self.use_queue(queue_id);
             return Ok(found);
@@ -140,6 +140,7 @@ impl Core {
                 return Err(Refusal::precondition(format_args!("invalid property '{property}' for {resource}")));
             }
         }
+        queues::check_stream(self.version, kind, declare.arguments)?;
         let queue_id = QueueId(self.next_id());
         let mut queue = Queue::new(self.version, name.clone(), vhost.clone(), kind, arguments);
         queue.durable = durable;

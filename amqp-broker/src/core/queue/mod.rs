@@ -15,7 +15,7 @@ use std::sync::Arc;
 use amqp_proto::wire::{FieldTable, TableRef};
 
 pub(crate) use arguments::{
-    Overflow, Policy, assert_equivalent, assert_same_argument, check, completed, inequivalent, queue_type,
+    Overflow, Policy, assert_equivalent, assert_same_argument, check, check_stream, completed, inequivalent, queue_type,
 };
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
 pub(crate) use dead_letters::{DeadLetters, Letter};
@@ -154,8 +154,13 @@ impl Queue {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
+    /// How many consumers a declaration says there are.
     pub(crate) fn consumer_count(&self) -> u32 {
-        u32::try_from(self.consumers.len()).unwrap_or(u32::MAX)
+        let count = match self.kind {
+            Kind::Stream => 0,
+            _ => self.consumers.len(),
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Takes a message in, or does not. What has to go for it is pushed to `dead`.
