@@ -1,20 +1,40 @@
-//! The routing of headers exchanges.
+//! The routing of headers exchanges: by what a binding's arguments ask of a message's headers.
 
 use amqp_proto::wire::{FieldTable, FieldValue, TableRef, ValueRef};
 
+use super::{Destination, remove_one};
 use crate::core::erlang::{Binary, Nested, type_name};
 use crate::core::refusal::{Outcome, Refusal};
 
-/// What a binding's arguments ask of a message's headers.
+/// Destinations with what is asked, one for each binding.
+#[derive(Debug, Default)]
+pub(super) struct Matches(Vec<(Match, Destination)>);
+
+impl Matches {
+    pub(super) fn insert(&mut self, arguments: &FieldTable, destination: Destination) {
+        self.0.push((Match::new(arguments), destination));
+    }
+
+    pub(super) fn remove(&mut self, arguments: &FieldTable, destination: &Destination) {
+        let wanted = Match::new(arguments);
+        remove_one(&mut self.0, |(rule, other)| other == destination && *rule == wanted);
+    }
+
+    pub(super) fn find(&self, headers: TableRef<'_>) -> impl Iterator<Item = &Destination> {
+        self.0.iter().filter(move |(rule, _)| rule.matches(headers)).map(|(_, destination)| destination)
+    }
+}
+
+/// What a binding's arguments ask.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Match {
+struct Match {
     any: bool,
     /// What is asked for; `None` where the header only has to be there.
     wanted: Vec<(String, Option<FieldValue>)>,
 }
 
 impl Match {
-    pub(super) fn new(arguments: &FieldTable) -> Self {
+    fn new(arguments: &FieldTable) -> Self {
         let how = arguments.get("x-match").and_then(|how| how.as_str()).unwrap_or("all");
         let with_x = how.ends_with("-with-x");
         let counts = |key: &str| key != "x-match" && (with_x || !key.starts_with("x-"));
@@ -25,7 +45,7 @@ impl Match {
         Self { any: how.starts_with("any"), wanted: wanted.collect() }
     }
 
-    pub(super) fn matches(&self, headers: TableRef<'_>) -> bool {
+    fn matches(&self, headers: TableRef<'_>) -> bool {
         let is_so = |(key, wanted): &(String, Option<FieldValue>)| match (headers.get(key), wanted) {
             (None, _) => false,
             (Some(_), None) => true,

@@ -1,21 +1,25 @@
-//! Exchanges: what they are, what is bound to them, and where they route a message to.
-//!
-//! `topic` and `headers` are the two routings that need more than a map.
+//! Exchanges: what they are, what is bound to them (`binding`), and where they route a message to: by one of the four routings
+//! `direct`, `fanout`, `topic` and `headers`. What goes on from there, over other exchanges to queues, is in `core::route`.
 
+mod binding;
+mod direct;
+mod fanout;
 mod headers;
 mod topic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use amqp_proto::wire::{FieldTable, TableRef};
+use amqp_proto::wire::FieldTable;
 use smallvec::SmallVec;
 
 use super::message::Message;
 use super::name::Name;
-use super::queue::QueueId;
-use headers::Match;
+use direct::Keys;
+use fanout::Everywhere;
+use headers::Matches;
 use topic::Topics;
 
+pub(crate) use binding::{Binding, Destination};
 pub(crate) use headers::check_arguments;
 
 /// The four types of exchanges.
@@ -48,35 +52,6 @@ impl Kind {
     }
 }
 
-/// Where a binding leads.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Destination {
-    Queue(QueueId),
-    Exchange(Name),
-}
-
-/// A binding, without the exchange that it leads from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Binding {
-    pub(crate) routing_key: Name,
-    pub(crate) destination: Destination,
-    /// The arguments, sorted and on the wire, so that equal ones are equal.
-    pub(crate) arguments: Vec<u8>,
-}
-
-impl Binding {
-    pub(crate) fn new(routing_key: &[u8], destination: Destination, arguments: TableRef<'_>) -> Self {
-        let mut entries: Vec<_> = arguments.iter().collect();
-        entries.sort_by_key(|(key, _)| *key);
-        let arguments = super::message::table_of(entries).as_ref().as_wire().to_vec();
-        Self { routing_key: routing_key.into(), destination, arguments }
-    }
-
-    pub(crate) fn arguments(&self) -> FieldTable {
-        TableRef::from_wire(&self.arguments).map(|table| table.to_owned()).unwrap_or_default()
-    }
-}
-
 /// An exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -94,20 +69,19 @@ pub(crate) struct Exchange {
 /// The bindings, as the exchange's type looks them up.
 #[derive(Debug)]
 enum Routes {
-    /// By routing key. How many bindings of other arguments there are does not matter.
-    Direct(BTreeMap<Name, Vec<Destination>>),
-    Fanout(Vec<Destination>),
+    Direct(Keys),
+    Fanout(Everywhere),
     Topic(Topics),
-    Headers(Vec<(Match, Destination)>),
+    Headers(Matches),
 }
 
 impl Exchange {
     pub(crate) fn new(name: Name, kind: Kind) -> Self {
         let routes = match kind {
-            Kind::Direct => Routes::Direct(BTreeMap::new()),
-            Kind::Fanout => Routes::Fanout(Vec::new()),
+            Kind::Direct => Routes::Direct(Keys::default()),
+            Kind::Fanout => Routes::Fanout(Everywhere::default()),
             Kind::Topic => Routes::Topic(Topics::default()),
-            Kind::Headers => Routes::Headers(Vec::new()),
+            Kind::Headers => Routes::Headers(Matches::default()),
         };
         Self {
             name,
@@ -137,10 +111,10 @@ impl Exchange {
         }
         let destination = binding.destination.clone();
         match &mut self.routes {
-            Routes::Direct(routes) => routes.entry(binding.routing_key.clone()).or_default().push(destination),
-            Routes::Fanout(routes) => routes.push(destination),
+            Routes::Direct(keys) => keys.insert(&binding.routing_key, destination),
+            Routes::Fanout(everywhere) => everywhere.insert(destination),
             Routes::Topic(topics) => topics.insert(binding.routing_key.as_bytes(), destination),
-            Routes::Headers(routes) => routes.push((Match::new(&binding.arguments()), destination)),
+            Routes::Headers(matches) => matches.insert(&binding.arguments(), destination),
         }
         self.bindings.insert(binding);
         true
@@ -153,20 +127,10 @@ impl Exchange {
         }
         let destination = &binding.destination;
         match &mut self.routes {
-            Routes::Direct(routes) => {
-                if let Some(destinations) = routes.get_mut(binding.routing_key.as_bytes()) {
-                    remove_one(destinations, |other| other == destination);
-                    if destinations.is_empty() {
-                        routes.remove(binding.routing_key.as_bytes());
-                    }
-                }
-            }
-            Routes::Fanout(routes) => remove_one(routes, |other| other == destination),
+            Routes::Direct(keys) => keys.remove(binding.routing_key.as_bytes(), destination),
+            Routes::Fanout(everywhere) => everywhere.remove(destination),
             Routes::Topic(topics) => topics.remove(binding.routing_key.as_bytes(), destination),
-            Routes::Headers(routes) => {
-                let wanted = Match::new(&binding.arguments());
-                remove_one(routes, |(rule, other)| other == destination && *rule == wanted);
-            }
+            Routes::Headers(matches) => matches.remove(&binding.arguments(), destination),
         }
         true
     }
@@ -180,17 +144,14 @@ impl Exchange {
     /// The destinations of a message, perhaps some of them more than once.
     pub(crate) fn destinations<'a>(&'a self, message: &Message) -> SmallVec<[&'a Destination; 8]> {
         match &self.routes {
-            Routes::Direct(routes) => message.routing_keys().filter_map(|key| routes.get(key)).flatten().collect(),
-            Routes::Fanout(routes) => routes.iter().collect(),
+            Routes::Direct(keys) => message.routing_keys().flat_map(|key| keys.find(key)).collect(),
+            Routes::Fanout(everywhere) => everywhere.all().iter().collect(),
             Routes::Topic(topics) => {
                 let mut found = SmallVec::new();
                 message.routing_keys().for_each(|key| topics.find(key, &mut |destination| found.push(destination)));
                 found
             }
-            Routes::Headers(routes) => {
-                let headers = message.headers();
-                routes.iter().filter(|(rule, _)| rule.matches(headers)).map(|(_, destination)| destination).collect()
-            }
+            Routes::Headers(matches) => matches.find(message.headers()).collect(),
         }
     }
 }
