@@ -102,7 +102,8 @@ use self::runtime::Tokio;
 ///
 /// A wrong URI or configuration; a host that cannot be found or reached, or is silent; the broker's refusal:
 /// [`ErrorKind::AuthenticationFailed`] for wrong credentials, [`ErrorKind::ConnectionClosed`] with 530 for a missing
-/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again.
+/// virtual host, [`ErrorKind::Tls`] if there is no TLS to be had with it. Nothing is tried again
+/// here, unless [`Recovery::retry_first_connect`] is set; a connection that is lost later [comes back](Connection#recovery).
 ///
 /// # Cancel safety
 ///
