@@ -107,7 +107,7 @@ async fn consume_all(context: &Context, queue: Queue, consume: impl Fn(&str) -> 
             consumer.set_prefetch(u16::try_from(number % 11 + 1)?).await?;
         }
         if number % 501 == 0 {
-            // Two at once.
+            // Two at once. (It takes the consumer for itself, so that threads cannot do that: there they follow each other.)
             let _first = consumer.set_prefetch(30);
             consumer.set_prefetch(50).await?;
         }
