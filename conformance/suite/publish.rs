@@ -19,8 +19,8 @@ cases! {
     a19_f27_a_return_whose_confirm_was_dropped_arrives_in_the_stream,
     c5_an_unroutable_mandatory_publish_is_no_route_with_the_message,
     f22_an_immediate_publish_is_refused_with_540,
-    n5_what_one_connection_publishes_others_get_and_ack_in_order,
-    n6_get_and_ack_on_an_empty_queue_is_none,
+    n5_f39_what_one_connection_publishes_others_get_and_ack_in_order,
+    n6_f39_get_and_ack_on_an_empty_queue_is_none,
     n7_five_concurrent_publishers_on_one_connection_all_arrive,
     messages_of_one_channel_stay_in_their_order_whatever_their_size,
 }
@@ -217,7 +217,7 @@ async fn f22_an_immediate_publish_is_refused_with_540(context: Context) -> Resul
     Ok(())
 }
 
-async fn n5_what_one_connection_publishes_others_get_and_ack_in_order(context: Context) -> Result {
+async fn n5_f39_what_one_connection_publishes_others_get_and_ack_in_order(context: Context) -> Result {
     let publishing = open(&context).await?;
     let queue = publishing.channel().await?.queue_declare(context.name("queue")).await?.name;
     let publisher = publishing.publisher().await?;
@@ -247,7 +247,7 @@ async fn n5_what_one_connection_publishes_others_get_and_ack_in_order(context: C
     Ok(publishing.close().await?)
 }
 
-async fn n6_get_and_ack_on_an_empty_queue_is_none(context: Context) -> Result {
+async fn n6_f39_get_and_ack_on_an_empty_queue_is_none(context: Context) -> Result {
     let connection = open(&context).await?;
     let (channel, queue) = with_queue(&connection, &context).await?;
     assert!(channel.get(&queue).await?.is_none());

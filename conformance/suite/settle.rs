@@ -15,7 +15,7 @@ cases! {
     a6_ack_settles_one_or_all_up_to_it,
     a6_nack_puts_back_or_drops_one_or_all_up_to_it,
     a6_reject_puts_back_or_drops_one,
-    a11_recover_and_recover_async_deliver_again,
+    a11_f39_recover_and_recover_async_deliver_again,
     a_tag_from_before_recover_is_406_by_hand_and_harmless_by_its_delivery,
     f36_acks_in_a_row_leave_as_one_and_none_is_acked_along,
     f36_acks_leave_before_a_publish_that_follows_them,
@@ -168,7 +168,7 @@ async fn a6_reject_puts_back_or_drops_one(context: Context) -> Result {
     Ok(connection.close().await?)
 }
 
-async fn a11_recover_and_recover_async_deliver_again(context: Context) -> Result {
+async fn a11_f39_recover_and_recover_async_deliver_again(context: Context) -> Result {
     let (connection, channel, queue) = filled(&context, 3).await?;
     let mut consumer = channel.consume(&queue).await?;
     for round in 0..3 {
