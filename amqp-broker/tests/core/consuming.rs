@@ -97,6 +97,24 @@ fn an_exclusive_consumer_stays_alone_and_a_single_active_one_is_followed_by_the_
 }
 
 #[test]
+fn a_quorum_queue_takes_any_number_of_exclusive_consumers() {
+    for emulate in [Emulate::V3_10, Emulate::V4_0, Emulate::V4_3] {
+        let mut world = World::new(emulate);
+        let client = world.client();
+        for (name, single) in [("q", false), ("single", true)] {
+            let arguments = table! { "x-queue-type" => "quorum", "x-single-active-consumer" => single };
+            world.declare(client, name, &arguments);
+            for tag in ["t", "u"].map(|tag| format!("{name}-{tag}")) {
+                let (queue, consumer_tag) = (short(name), short(&tag));
+                let exclusive = basic::Consume { queue, consumer_tag, exclusive: true, ..Default::default() };
+                let answer = world.ask(client, basic::Method::Consume(exclusive));
+                assert_eq!(answer, [format!("1 basic.consume-ok {tag}")]);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_deleted_queue_tells_its_consumers_and_an_auto_delete_queue_goes_with_the_last() {
     let mut world = World::new(Emulate::V4_3);
     let (client, other) = (world.client(), world.client());

@@ -264,7 +264,9 @@ impl Player<'_> {
         let channel = self.channel(on);
         let name = self.queue(queue);
         let known = if name.is_empty() { self.opened(on).last_declared.clone() } else { name.clone() };
-        let mut consume = amqp_blocking::Consume::new(name).tag(how.tag).prefetch(how.prefetch);
+        // How far beyond a prefetch a stream goes is a matter of chunks: brokers put in one what they find at a time.
+        let prefetch = if how.prefetch > 0 && self.streams.contains(&known) { 1000 } else { how.prefetch };
+        let mut consume = amqp_blocking::Consume::new(name).tag(how.tag).prefetch(prefetch);
         if how.no_ack {
             consume = consume.no_ack();
         }

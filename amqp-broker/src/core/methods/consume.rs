@@ -33,8 +33,10 @@ impl Core {
         super::queue::check_owner(queue, id)?;
         let kind = queue.kind;
         check_arguments(self.version, kind, consume.arguments, &resource)?;
+        // Queues of the other types take any number of them.
+        let is_exclusive = consume.exclusive && kind == Kind::Classic;
         if queue.consumers.has_exclusive()
-            || consume.exclusive && (!queue.consumers.is_empty() || queue.consumers.is_single_active())
+            || is_exclusive && (!queue.consumers.is_empty() || queue.consumers.is_single_active())
         {
             return Err(Refusal::access_refused(format_args!("{resource} in exclusive use")));
         }
@@ -52,7 +54,7 @@ impl Core {
             }
         }
         consumer.no_ack = consume.no_ack;
-        consumer.exclusive = consume.exclusive;
+        consumer.exclusive = is_exclusive;
         consumer.prefetch = prefetch.into();
         consumer.priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or_default();
         consumer.arguments = consume.arguments.to_owned();
