@@ -108,7 +108,7 @@ pub(crate) fn properties(
         without_cc = super::message::table_of(headers.iter().filter(|(key, _)| key != "CC"));
         properties.headers = Some(without_cc.as_ref());
     }
-    with_headers(version, &properties, headers)
+    with_headers(&properties, headers)
 }
 
 fn table(version: Emulate, death: &Death) -> FieldTable {

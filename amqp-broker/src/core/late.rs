@@ -186,7 +186,7 @@ pub(super) fn put_message(
     if more.is_empty() {
         return session.put_content(number, message.header(), message.body());
     }
-    let mut properties = with_headers(version, &message.properties(), more);
+    let mut properties = with_headers(&message.properties(), more);
     if kind == Kind::Stream && version.sorts_headers() && properties.view().delivery_mode.is_none() {
         properties.set_delivery_mode(1);
     }

@@ -33,7 +33,7 @@ pub struct QueueInfo {
     pub unacked: usize,
     /// Messages that have died in it and that no other queue has taken yet: with the strategy `at-least-once`.
     pub dead_letters: usize,
-    /// Bytes of the waiting bodies.
+    /// Bytes of the waiting messages: of their bodies, and, in a quorum queue of 4.3, of their properties.
     pub ready_bytes: usize,
     /// Its consumers.
     pub consumers: usize,

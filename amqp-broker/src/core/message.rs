@@ -45,6 +45,8 @@ struct Extra {
     deaths: Vec<Death>,
     /// Whether somebody has rejected it on its way here; RabbitMQ 4.3 calls it redelivered then.
     rejected: bool,
+    /// Bytes of its properties as they were published, if it has died since.
+    published_properties: Option<u32>,
 }
 
 impl Message {
@@ -77,6 +79,12 @@ impl Message {
 
     pub(crate) fn body(&self) -> &[u8] {
         self.content.get(usize::from(self.routing_key_len) + self.header_len as usize..).unwrap_or_default()
+    }
+
+    /// Bytes of its properties, flags included: of those that it was published with, whatever its deaths have added.
+    pub(crate) fn properties_len(&self) -> usize {
+        let published = self.extra.as_ref().and_then(|extra| extra.published_properties);
+        published.map_or_else(|| self.header().len().saturating_sub(HEADER_FIXED), |len| len as usize)
     }
 
     pub(crate) fn properties(&self) -> PropertiesRef<'_> {
@@ -123,7 +131,8 @@ impl Message {
         properties: &Properties,
         keeps_cc: bool,
     ) -> Self {
-        let mut extra = Extra { deaths, rejected, ..Extra::default() };
+        let published_properties = u32::try_from(self.properties_len()).ok();
+        let mut extra = Extra { deaths, rejected, published_properties, ..Extra::default() };
         if routing_key.is_none()
             && keeps_cc
             && let Some(before) = &self.extra
@@ -381,23 +390,16 @@ pub(crate) fn table_of<'a>(entries: impl IntoIterator<Item = (ShortStr<'a>, Valu
     table
 }
 
-/// Headers with one more, sorted as RabbitMQ keeps them.
-pub(crate) fn with_headers(
-    version: Emulate,
-    properties: &PropertiesRef<'_>,
-    more: Vec<(Cow<'static, str>, FieldValue)>,
-) -> Properties {
+/// Properties with more headers, all of them sorted as RabbitMQ does when it adds one.
+pub(crate) fn with_headers(properties: &PropertiesRef<'_>, more: Vec<(Cow<'static, str>, FieldValue)>) -> Properties {
     let mut table = properties.headers.map(|headers| headers.to_owned()).unwrap_or_default();
     for (key, value) in more {
         let _ = table.insert(key, value);
     }
-    if version.sorts_headers() {
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| *key);
-        table = table_of(entries);
-    }
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
     let mut owned = PropertiesRef { headers: None, ..*properties }.to_owned();
-    let _ = owned.set_headers(table);
+    let _ = owned.set_headers(table_of(entries));
     owned
 }
 

@@ -1,11 +1,11 @@
 //! Quorum queues, as far as a client sees that they are.
 
 use amqp_broker::Emulate;
-use amqp_proto::method::queue;
+use amqp_proto::method::{Properties, queue};
 use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 
-use super::peer::{Client, World, consume, get, nack, qos, reject, short, take};
+use super::peer::{Client, World, consume, get, message, nack, passive, qos, reject, short, take};
 
 fn world(version: Emulate) -> (World, Client) {
     let mut world = World::new(version);
@@ -110,5 +110,47 @@ fn with_a_single_active_consumer_nobody_gets() {
         world.declare(client, "single", &table! { "x-queue-type" => "quorum", "x-single-active-consumer" => true });
         let heard = world.ask(client, get("single"));
         assert!(heard[0].contains(&format!("not supported by {kind} queues with single active consumer")), "{heard:?}");
+    }
+}
+
+#[test]
+fn properties_count_for_the_limit_of_bytes_since_4_3() {
+    // A body of 9 bytes, 2 of property flags and 16 of a header.
+    for (version, limit, fit) in [(Emulate::V4_0, 9, 1), (Emulate::V4_3, 26, 0), (Emulate::V4_3, 27, 1)] {
+        let mut world = World::new(version);
+        let client = world.client();
+        world.declare(client, "q", &table! { "x-queue-type" => "quorum", "x-max-length-bytes" => limit });
+        let mut properties = Properties::new();
+        properties.set_headers(table! { "k" => "value" }).unwrap();
+        world.bytes(client, &message("", "q", "nine byte", &properties, false));
+        assert_eq!(world.ask(client, passive("q")), [format!("1 queue.declare-ok q {fit} 0")], "{version:?}");
+    }
+}
+
+#[test]
+fn what_its_death_adds_to_a_message_counts_for_no_limit() {
+    for (limit, fit) in [(10, 0), (11, 1)] {
+        let mut world = World::new(Emulate::V4_3);
+        let client = world.client();
+        world.declare(client, "to", &table! { "x-queue-type" => "quorum", "x-max-length-bytes" => limit });
+        let arguments =
+            table! { "x-message-ttl" => 0, "x-dead-letter-exchange" => "", "x-dead-letter-routing-key" => "to" };
+        world.declare(client, "q", &arguments);
+        world.publish(client, "", "q", "nine byte");
+        assert_eq!(world.ask(client, passive("to")), [format!("1 queue.declare-ok to {fit} 0")]);
+    }
+}
+
+#[test]
+fn headers_keep_their_order_on_3_10_until_one_is_added() {
+    let (mut world, client) = world(Emulate::V3_10);
+    world.declare(client, "other", &table! { "x-queue-type" => "quorum" });
+    world.declare(client, "classic", &FieldTable::new());
+    let mut properties = Properties::new();
+    properties.set_headers(table! { "z" => 1, "y" => 2 }).unwrap();
+    let added = r#""x-delivery-count": 0i64, "y": 2i32, "z": 1i32"#;
+    for (queue, headers) in [("classic", r#""z": 1i32, "y": 2i32"#), ("other", added)] {
+        world.bytes(client, &message("", queue, "m", &properties, false));
+        assert_eq!(world.ask(client, get(queue))[1], format!("  header 1 {{ headers: {{{headers}}} }}"));
     }
 }

@@ -36,8 +36,6 @@ const THREADS: usize = 4;
 /// How often queues are asked after an operation, in one run after the other: RabbitMQ's queues answer that question before
 /// what they were sent earlier, when they are busy.
 const PATIENCE: [usize; 3] = [2, 6, 24];
-/// The first so many programs have quorum queues and streams, too, which take several times as long.
-const ALL_TYPES: u64 = 100;
 /// Runs that are spent on making one program shorter.
 const SHORTENINGS: usize = 300;
 /// Failures after which no more programs are started.
@@ -117,7 +115,7 @@ fn run(pair: &Pair, seed: u64) -> Option<String> {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let mut tree = programs(seed < ALL_TYPES).new_tree(&mut runner).unwrap();
+    let mut tree = programs().new_tree(&mut runner).unwrap();
     let mut program = tree.current();
     let mut difference = pair.difference(&program)?;
     for _ in 0..SHORTENINGS {

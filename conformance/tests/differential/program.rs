@@ -1,7 +1,7 @@
 //! Programs: operations on a few queues, exchanges and channels, right and wrong ones among them.
 
 use proptest::collection::vec;
-use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
 /// A channel, by its number; two on the first connection, two on the second.
@@ -136,17 +136,16 @@ pub(crate) enum Mode {
     Rollback,
 }
 
-/// Programs: some topology first, so that there is something to work on, and then anything. Those of all types have quorum
-/// queues and streams, too.
-pub(crate) fn programs(all_types: bool) -> impl Strategy<Value = Vec<Op>> {
-    let queue = prop_oneof![5 => declare_queue(), 2 => quorum_queue(all_types), 1 => stream(all_types)];
+/// Programs: some topology first, so that there is something to work on, and then anything.
+pub(crate) fn programs() -> impl Strategy<Value = Vec<Op>> {
+    let queue = prop_oneof![5 => declare_queue(), 2 => declare_quorum_queue(), 1 => declare_stream()];
     let opening = (vec(queue, 1..4), vec(declare_exchange(), 0..3), vec(bind_queue(), 0..4));
-    (opening, vec(op(all_types), 5..40)).prop_map(|((queues, exchanges, bindings), ops)| {
+    (opening, vec(op(), 5..40)).prop_map(|((queues, exchanges, bindings), ops)| {
         queues.into_iter().chain(exchanges).chain(bindings).chain(ops).collect()
     })
 }
 
-fn op(all_types: bool) -> impl Strategy<Value = Op> {
+fn op() -> impl Strategy<Value = Op> {
     let settle = (slot(), how(), which(), one_in(4));
     let consume = (slot(), queue(), consume());
     let publish = (slot(), exchange(), key(), message(), 1..4_usize);
@@ -157,8 +156,8 @@ fn op(all_types: bool) -> impl Strategy<Value = Op> {
         2 => (slot(), exchange(), exchange(), key(), one_in(4))
             .prop_map(|(on, destination, source, key, unbind)| Op::BindExchange { on, destination, source, key, unbind }),
         4 => declare_queue(),
-        2 => quorum_queue(all_types),
-        1 => stream(all_types),
+        2 => declare_quorum_queue(),
+        1 => declare_stream(),
         2 => (slot(), queue(), one_in(3), one_in(3))
             .prop_map(|(on, queue, if_unused, if_empty)| Op::DeleteQueue { on, queue, if_unused, if_empty }),
         5 => bind_queue(),
@@ -193,14 +192,6 @@ fn declare_queue() -> impl Strategy<Value = Op> {
         flags,
         arguments,
     })
-}
-
-fn quorum_queue(all_types: bool) -> BoxedStrategy<Op> {
-    if all_types { declare_quorum_queue().boxed() } else { declare_queue().boxed() }
-}
-
-fn stream(all_types: bool) -> BoxedStrategy<Op> {
-    if all_types { declare_stream().boxed() } else { declare_queue().boxed() }
 }
 
 fn declare_quorum_queue() -> impl Strategy<Value = Op> {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::QueueId;
+use super::{Measure, QueueId};
 use crate::core::Micros;
 use crate::core::death::Reason;
 use crate::core::message::Message;
@@ -32,6 +32,7 @@ impl Letter {
 
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
+    measure: Measure,
     waiting: VecDeque<Letter>,
     under_way: Vec<Letter>,
     /// When those that were not taken are looked at again.
@@ -41,11 +42,15 @@ pub(crate) struct DeadLetters {
 }
 
 impl DeadLetters {
+    pub(crate) fn new(measure: Measure) -> Self {
+        Self { measure, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.under_way.len()
     }
 
-    /// Bytes of their bodies.
+    /// Bytes of them, as this queue counts them.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -55,7 +60,7 @@ impl DeadLetters {
     }
 
     pub(crate) fn push(&mut self, letter: Letter) {
-        self.bytes += letter.message.body().len();
+        self.bytes += self.measure.of(&letter.message);
         self.waiting.push_back(letter);
     }
 
@@ -79,7 +84,7 @@ impl DeadLetters {
     /// One that was taken out was sent: it is done, or stays.
     pub(crate) fn sent(&mut self, letter: Letter, is_done: bool, now: Micros) {
         if is_done {
-            self.bytes = self.bytes.saturating_sub(letter.message.body().len());
+            self.bytes = self.bytes.saturating_sub(self.measure.of(&letter.message));
         } else {
             self.under_way.push(letter);
         }
@@ -93,7 +98,7 @@ impl DeadLetters {
     /// Drops all of them, and says how many they were.
     pub(crate) fn clear(&mut self) -> usize {
         let count = self.len();
-        *self = Self::default();
+        *self = Self::new(self.measure);
         count
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use arguments::{
 };
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
 pub(crate) use dead_letters::{DeadLetters, Letter};
-pub(crate) use ready::{Entry, Order, Ready};
+pub(crate) use ready::{Entry, Measure, Order, Ready};
 pub(crate) use stream::{Log, parse_offset};
 
 use super::death::Reason;
@@ -119,6 +119,8 @@ impl Queue {
             Kind::Quorum => (Order::ReturnsFirst, 0),
             Kind::Classic | Kind::Stream => (Order::Sequence, policy.max_priority),
         };
+        let counts_properties = kind == Kind::Quorum && version >= Emulate::V4_3;
+        let measure = if counts_properties { Measure::WholeMessages } else { Measure::Bodies };
         Self {
             name,
             vhost,
@@ -127,9 +129,9 @@ impl Queue {
             auto_delete: false,
             owner: None,
             arguments,
-            ready: Ready::new(order, max_priority),
+            ready: Ready::new(order, measure, max_priority),
             log: Log::new(policy.retention),
-            dead_letters: DeadLetters::default(),
+            dead_letters: DeadLetters::new(measure),
             consumers: Consumers::new(policy.single_active_consumer),
             policy,
             unacked: 0,
@@ -166,7 +168,7 @@ impl Queue {
     /// Takes a message in, or does not. What has to go for it is pushed to `dead`.
     pub(crate) fn arrive(&mut self, id: QueueId, message: Arc<Message>, now: Micros, dead: &mut Vec<Dead>) -> Arrival {
         let limited = self.policy.max_length.is_some() || self.policy.max_length_bytes.is_some();
-        if limited && self.policy.overflow != Overflow::DropHead && self.is_over(1, message.body().len()) {
+        if limited && self.policy.overflow != Overflow::DropHead && self.is_over(1, self.ready.bytes_of(&message)) {
             if self.policy.overflow == Overflow::RejectPublishDlx {
                 dead.push(Dead { queue: id, message, reason: Reason::MaxLength });
             }

@@ -43,10 +43,29 @@ pub(crate) enum Order {
     ReturnsFirst,
 }
 
+/// What counts as the bytes of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Measure {
+    #[default]
+    Bodies,
+    /// Properties as well. (Quorum queues of 4.3)
+    WholeMessages,
+}
+
+impl Measure {
+    pub(crate) fn of(self, message: &Message) -> usize {
+        match self {
+            Self::Bodies => message.body().len(),
+            Self::WholeMessages => message.properties_len() + message.body().len(),
+        }
+    }
+}
+
 /// The waiting messages, by priority.
 #[derive(Debug)]
 pub(crate) struct Ready {
     order: Order,
+    measure: Measure,
     returned: VecDeque<Entry>,
     /// Index is the priority; there is always one.
     levels: Vec<VecDeque<Entry>>,
@@ -57,18 +76,23 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    pub(crate) fn new(order: Order, max_priority: u8) -> Self {
+    pub(crate) fn new(order: Order, measure: Measure, max_priority: u8) -> Self {
         let levels = (0..=max_priority).map(|_| VecDeque::new()).collect();
-        Self { order, returned: VecDeque::new(), levels, len: 0, bytes: 0, may_expire: false }
+        Self { order, measure, returned: VecDeque::new(), levels, len: 0, bytes: 0, may_expire: false }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes of the waiting bodies.
+    /// Bytes of the waiting messages, as this queue counts them.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes that this one counts for.
+    pub(crate) fn bytes_of(&self, message: &Message) -> usize {
+        self.measure.of(message)
     }
 
     fn level(&mut self, entry: &Entry) -> Option<&mut VecDeque<Entry>> {
@@ -78,7 +102,7 @@ impl Ready {
 
     fn counted(&mut self, entry: &Entry) {
         self.len += 1;
-        self.bytes += entry.message.body().len();
+        self.bytes += self.bytes_of(&entry.message);
         self.may_expire |= entry.expires != NEVER;
     }
 
@@ -159,7 +183,7 @@ impl Ready {
 
     fn uncounted(&mut self, entry: &Entry) {
         self.len -= 1;
-        self.bytes -= entry.message.body().len();
+        self.bytes -= self.bytes_of(&entry.message);
         // A queue that was full once does not keep its memory for ever.
         if self.len == 0 {
             self.levels.iter_mut().filter(|level| level.capacity() > 1024).for_each(VecDeque::shrink_to_fit);
