@@ -2,7 +2,6 @@
 //! how many inputs; the seed is fixed.
 
 #![cfg(feature = "fuzzing")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::time::Instant;

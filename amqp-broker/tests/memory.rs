@@ -1,7 +1,7 @@
 //! What messages cost. Alone in its process, so that all memory is theirs; in Linux only, which tells how much that is.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The program: what it prints, and how it ends.
 
 #![cfg(all(unix, feature = "program"))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

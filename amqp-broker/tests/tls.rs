@@ -1,7 +1,7 @@
 //! The broker over TLS.
 
 #![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

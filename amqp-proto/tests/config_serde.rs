@@ -1,6 +1,5 @@
 //! A configuration from what serde reads.
 #![cfg(feature = "serde")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Bytes to frames: every way to cut a stream, and streams that are none.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
-
 mod common;
 
 use amqp_proto::wire::{

@@ -1,7 +1,7 @@
 //! The codec against bytes that it did not make: traces recorded between RabbitMQ and another client (`golden/*.trace`,
 //! recorded by `scripts/golden`), both directions of each.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 #[path = "golden/all_types.rs"]
 mod all_types;

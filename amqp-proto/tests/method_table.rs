@@ -1,7 +1,7 @@
 //! The table of methods: what the library says of itself against the text that is committed, and that against the
 //! specification's XML where there is one.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Methods: all of them, generated from the committed table; and payloads that are none.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
+#![expect(clippy::unwrap_used, reason = "this is a test")]
 
 mod common;
 

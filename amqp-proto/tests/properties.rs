@@ -1,6 +1,6 @@
 //! Content headers and properties.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
+#![expect(clippy::unwrap_used, reason = "this is a test")]
 
 mod common;
 

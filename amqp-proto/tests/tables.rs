@@ -1,6 +1,6 @@
 //! Field tables: built, written, read, compared; and bytes that are none.
 
-#![allow(clippy::unwrap_used, reason = "this is a test")]
+#![expect(clippy::unwrap_used, reason = "this is a test")]
 
 mod common;
 

@@ -140,15 +140,9 @@ fn small_frames(criterion: &mut Criterion) {
     group.finish();
 }
 
-mod generated {
-    //! What criterion's macro makes has no documentation.
-    #![allow(missing_docs)]
-    use super::{Criterion, criterion_group, deframing, deliveries, publishes, small_frames, tables};
-    criterion_group! {
-        name = codec;
-        config = Criterion::default();
-        targets = deframing, deliveries, publishes, tables, small_frames
-    }
+criterion_group! {
+    name = codec;
+    config = Criterion::default();
+    targets = deframing, deliveries, publishes, tables, small_frames
 }
-use generated::codec;
 criterion_main!(codec);

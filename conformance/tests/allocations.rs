@@ -1,6 +1,6 @@
 //! How often memory is allocated for a message, when all has its place: by the user's task and the driver together, which share
 //! a thread.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::VecDeque;
 

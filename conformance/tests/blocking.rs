@@ -1,6 +1,6 @@
 //! The suite on amqp-blocking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
-#![allow(clippy::needless_borrows_for_generic_args, reason = "borrowed bodies have cases of their own")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "borrowed bodies have cases of their own")]
 
 use std::process::ExitCode;
 

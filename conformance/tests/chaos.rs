@@ -8,7 +8,7 @@
 //! `AMQP_CHAOS_SECONDS` says for how long (default: 20; in process a quarter of it, and until each thing has happened once),
 //! `AMQP_CHAOS_SEED` which script; both are printed. Time decides how a script and the clients meet, so a seed repeats the
 //! script, not the run.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::env;
 use std::fs;

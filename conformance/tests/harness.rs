@@ -1,5 +1,5 @@
 //! Nodes come up side by side, do as they are told, and are gone afterwards.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
 //! The scripted peer and the proxy do what they are told, and end.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;

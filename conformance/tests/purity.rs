@@ -1,5 +1,4 @@
 //! What the crates depend on, and what not. The checks stand in `scripts/check-purity`.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 use std::process::Command;

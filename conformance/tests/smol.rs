@@ -1,5 +1,5 @@
 //! The suite on amqp-smol.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The broker without I/O: scripted methods in, frames out, in virtual time. What is expected was recorded from RabbitMQ.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod ack_timeouts;
 mod alarms;

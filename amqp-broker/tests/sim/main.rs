@@ -12,7 +12,7 @@
 //! `AMQP_SIM_SEEDS=20000 cargo test -p amqp-broker --test sim` runs more seeds than usual, `AMQP_SIM_SEED=17` one, and says
 //! what happens in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod application;
 mod link;

@@ -1,7 +1,7 @@
 //! What the codec's tests share: strategies for frames and tables, and a naive encoder of tables to compare with.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, reason = "this is for tests only")]
+#![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
 pub(crate) mod method_table;
 pub(crate) mod payload;

@@ -3,7 +3,7 @@
 //! `messages` are the bytes, `ours` and `theirs` the work on them. A workload is a function that does its work a
 //! number of times; whatever it makes goes through a `black_box`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails says so by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails says so by panicking")]
 
 pub mod messages;
 pub mod ours;

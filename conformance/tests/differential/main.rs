@@ -8,7 +8,7 @@
 //!
 //! `AMQP_DIFFERENTIAL_PROGRAMS` says how many programs (36), `AMQP_DIFFERENTIAL_SEED` which is the first (0): the seed of a
 //! program that failed, with one program, runs it again. One that fails is made as short as it can be.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod malformed;
 mod operations;

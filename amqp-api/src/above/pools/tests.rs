@@ -1,7 +1,5 @@
 //! The configuration of pools.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use super::{PoolsConfig, PoolsConfigError};
 
 /// Name, host and size of each pool.
