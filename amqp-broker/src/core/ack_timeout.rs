@@ -14,8 +14,6 @@ struct Overdue {
     queue: QueueId,
     consumer: Option<ConsumerId>,
     delivery_tag: u64,
-    /// How long it might have taken.
-    timeout: Micros,
 }
 
 impl Core {
@@ -61,53 +59,57 @@ impl Core {
             return self.look_for_acks_at(id, number, Some(due));
         }
         let Unacked { queue, consumer, delivery_tag, .. } = *unacked;
-        let timeout = self.ack_timeout(unacked).unwrap_or_default();
-        let overdue = Overdue { queue, consumer, delivery_tag, timeout };
         if self.version.queues_time_acks() {
-            self.take_back_overdue(id, number, &overdue);
+            self.take_back_overdue(id, number, &Overdue { queue, consumer, delivery_tag });
             // There may be others.
             self.look_for_overdue_acks(id, number);
         } else {
-            self.close_for_overdue(id, number, &overdue);
+            let millis = self.ack_timeout(unacked).unwrap_or_default() / 1000;
+            self.close_for_overdue(id, number, &millis.to_string());
         }
     }
 
-    fn close_for_overdue(&mut self, id: SessionId, number: u16, overdue: &Overdue) {
+    fn close_for_overdue(&mut self, id: SessionId, number: u16, millis: &str) {
         let text = format!(
-            "PRECONDITION_FAILED - delivery acknowledgement on channel {number} timed out. Timeout value used: {} ms. This \
-             timeout value can be configured, see consumers doc guide to learn more",
-            overdue.timeout / 1000
+            "PRECONDITION_FAILED - delivery acknowledgement on channel {number} timed out. Timeout value used: {millis} ms. This \
+             timeout value can be configured, see consumers doc guide to learn more"
         );
         self.close_channel(id, number, ReplyCode::PRECONDITION_FAILED.0, &text, (0, 0));
     }
 
-    /// The queue takes back what the consumer has, and gives it nothing more. Acks that come later are without effect.
+    /// The queue takes back what is overdue and cancels the consumer. It is subscribed still, and is given more when it has
+    /// settled that. Where there is no consumer to cancel, the channel closes.
     fn take_back_overdue(&mut self, id: SessionId, number: u16, overdue: &Overdue) {
-        let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) else {
-            return;
-        };
-        let is_theirs = |unacked: &&mut Unacked| match overdue.consumer {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(channel) = session.channels.get(&number) else { return };
+        let is_theirs = |unacked: &Unacked| match overdue.consumer {
             Some(_) => unacked.queue == overdue.queue && unacked.consumer == overdue.consumer,
             None => unacked.delivery_tag == overdue.delivery_tag,
         };
-        let entries: Vec<_> =
-            channel.unacked.iter_mut().filter(is_theirs).filter_map(|unacked| unacked.entry.take()).collect();
-        let tag = channel.consumers.iter().find(|(_, (_, consumer))| Some(*consumer) == overdue.consumer);
-        let tag = tag.map(|(tag, _)| tag.clone());
-        if let Some(tag) = &tag {
-            channel.consumers.remove(tag.as_bytes());
-        }
-        if let Some(queue) = self.queues.get_mut(&overdue.queue) {
-            for entry in entries {
-                queue.put_back(overdue.queue, entry, true, &mut self.dead);
+        let is_due = |unacked: &Unacked| self.ack_due(unacked).is_some_and(|due| due <= self.now);
+        let void = channel.unacked.iter().filter(|unacked| is_theirs(unacked) && is_due(unacked));
+        let void: Vec<u64> = void.map(|unacked| unacked.delivery_tag).collect();
+        let told = overdue.consumer.filter(|_| session.capabilities.consumer_cancel_notify);
+        let tag =
+            channel.consumers.iter().find(|(_, (_, consumer))| Some(*consumer) == told).map(|(tag, _)| tag.clone());
+
+        let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) else {
+            return;
+        };
+        let Some(queue) = self.queues.get_mut(&overdue.queue) else { return };
+        for unacked in channel.unacked.iter_mut().filter(|unacked| void.contains(&unacked.delivery_tag)) {
+            let Some(entry) = unacked.entry.take() else { continue };
+            queue.put_back(overdue.queue, entry, false, &mut self.dead);
+            if !overdue.consumer.is_some_and(|consumer| queue.consumers.timed_out(consumer)) {
+                queue.lingering.settled(overdue.consumer);
             }
         }
-        if let Some(tag) = tag {
-            self.later(id, number, Late::Cancel(tag));
-        }
-        match overdue.consumer {
-            Some(consumer) => self.remove_consumer(overdue.queue, consumer),
-            None => self.run_queue(overdue.queue),
+        match tag {
+            Some(tag) => {
+                self.later(id, number, Late::Cancel(tag));
+                self.run_queue(overdue.queue);
+            }
+            None => self.close_for_overdue(id, number, "-1"),
         }
     }
 }

@@ -124,7 +124,7 @@ impl Core {
     /// Something of a queue is due.
     pub(super) fn queue_timeout(&mut self, id: QueueId) {
         let Some(queue) = self.queues.get(&id) else { return };
-        let unused = queue.policy.expires.filter(|_| queue.consumers.is_empty());
+        let unused = queue.policy.expires.filter(|_| !queue.is_used());
         if unused.is_some_and(|millis| queue.idle_since.saturating_add(millis.saturating_mul(1000)) <= self.now) {
             return self.delete_queue(id);
         }

@@ -60,13 +60,14 @@ impl Core {
             let queue_id = unacked.queue;
             by_consumers += usize::from(unacked.consumer.is_some());
             let Some(queue) = self.queues.get_mut(&queue_id) else { continue };
-            if let Some(consumer_id) = unacked.consumer
-                && let Some(consumer) = queue.consumers.get_mut(consumer_id)
-            {
-                consumer.unacked = consumer.unacked.saturating_sub(1);
-                if !is_limited {
-                    queue.consumers.unblock(consumer_id);
-                }
+            // The queue has taken it back already.
+            let is_void = queue.kind == Kind::Quorum && unacked.entry.is_none();
+            let consumer = unacked.consumer.filter(|id| queue.consumers.settled(*id, is_void));
+            match consumer {
+                Some(consumer) if !is_limited => _ = queue.consumers.unblock(consumer),
+                Some(_) => {}
+                None if is_void => {}
+                None => queue.lingering.settled(unacked.consumer),
             }
             touched.insert(queue_id);
             // What a stream delivers stays there.

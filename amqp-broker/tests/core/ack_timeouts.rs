@@ -6,7 +6,7 @@ use amqp_broker::{Emulate, Limits};
 use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 
-use super::peer::{Client, World, ack, consume, declare, get, message, passive};
+use super::peer::{Client, World, ack, cancel, consume, declare, get, message, passive};
 
 /// A queue with a message, and a second for an ack.
 fn world(version: Emulate, arguments: &FieldTable) -> (World, Client) {
@@ -58,11 +58,38 @@ fn p37_since_4_3_a_quorum_queue_takes_back_what_is_overdue_and_cancels_the_consu
     world.ask(client, consume("q", "c"));
     world.sleep(Duration::from_secs(1));
     assert_eq!(world.hear(client), ["1 basic.cancel c"]);
-    assert!(world.ask(client, ack(1)).is_empty(), "it comes too late, and is no error");
-    let heard = world.ask(client, get("q"));
-    assert_eq!(heard[0], "1 basic.get-ok 2 again q left 0");
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 1 1"], "it is not quite gone");
+    let heard = world.ask(client, ack(1));
+    assert_eq!(heard[0], "1 basic.deliver c 2 again q", "an ack that comes too late is no error, and revives it");
     world.sleep(Duration::from_secs(1));
-    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 1 0"], "what was got is taken back too");
+    assert_eq!(world.hear(client), ["1 basic.cancel c"]);
+    assert_eq!(world.ask(client, cancel("c")), ["1 basic.cancel-ok c"]);
+    assert!(world.ask(client, ack(2)).is_empty());
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 1 0"]);
+}
+
+#[test]
+fn p37_since_4_3_a_channel_closes_where_there_is_no_consumer_to_cancel() {
+    let (mut world, client) = world(Emulate::V4_3, &table! { "x-queue-type" => "quorum" });
+    world.ask(client, get("q"));
+    world.sleep(Duration::from_secs(1));
+    assert_eq!(world.hear(client), [TEXT.replace("1000 ms", "-1 ms")]);
+    let other = world.client();
+    assert_eq!(world.ask(other, passive("q")), ["1 queue.declare-ok q 1 0"], "it is back");
+    world.pipeline(other, &[consume("q", "c"), cancel("c")]);
+    world.sleep(Duration::from_secs(1));
+    assert_eq!(world.hear(other).last(), Some(&TEXT.replace("1000 ms", "-1 ms")));
+}
+
+#[test]
+fn p37_since_4_3_another_consumer_is_the_single_active_one_meanwhile() {
+    let arguments = table! { "x-queue-type" => "quorum", "x-single-active-consumer" => true };
+    let (mut world, client) = world(Emulate::V4_3, &arguments);
+    world.ask(client, consume("q", "first"));
+    world.ask(client, consume("q", "second"));
+    world.sleep(Duration::from_secs(1));
+    let heard = world.hear(client);
+    assert_eq!([&heard[0], &heard[1]], ["1 basic.cancel first", "1 basic.deliver second 2 again q"]);
 }
 
 #[test]

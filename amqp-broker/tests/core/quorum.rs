@@ -5,7 +5,7 @@ use amqp_proto::method::{Properties, queue};
 use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 
-use super::peer::{Client, World, consume, get, message, nack, passive, qos, reject, short, take};
+use super::peer::{Client, World, cancel, consume, get, message, nack, passive, qos, reject, short, take};
 
 fn world(version: Emulate) -> (World, Client) {
     let mut world = World::new(version);
@@ -153,4 +153,33 @@ fn headers_keep_their_order_on_3_10_until_one_is_added() {
         world.bytes(client, &message("", queue, "m", &properties, false));
         assert_eq!(world.ask(client, get(queue))[1], format!("  header 1 {{ headers: {{{headers}}} }}"));
     }
+}
+
+#[test]
+fn gets_and_cancelled_consumers_count_as_consumers_until_they_have_settled() {
+    let (mut world, client) = world(Emulate::V4_0);
+    world.publish(client, "", "q", "n");
+    let count = |world: &mut World| world.ask(client, passive("q")).pop().unwrap();
+    world.ask(client, get("q"));
+    assert_eq!(count(&mut world), "1 queue.declare-ok q 1 1");
+    world.send(client, 1, nack(1, false, true));
+    assert_eq!(count(&mut world), "1 queue.declare-ok q 2 0");
+
+    world.pipeline(client, &[qos(1, false), consume("q", "c"), cancel("c")]);
+    world.hear(client);
+    assert_eq!(count(&mut world), "1 queue.declare-ok q 1 1");
+    let again = world.ask(client, consume("q", "c"));
+    assert_eq!(again, ["1 basic.consume-ok c"], "what it held before counts for its prefetch");
+    assert_eq!(count(&mut world), "1 queue.declare-ok q 1 1");
+    assert_eq!(world.ask(client, nack(2, false, false))[0], "1 basic.deliver c 3 q");
+}
+
+#[test]
+fn of_consumers_of_which_one_is_active_it_alone_is_counted() {
+    let mut world = World::new(Emulate::V4_3);
+    let client = world.client();
+    world.declare(client, "q", &table! { "x-queue-type" => "quorum", "x-single-active-consumer" => true });
+    world.pipeline(client, &[consume("q", "a"), consume("q", "b")]);
+    world.hear(client);
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 0 1"]);
 }

@@ -87,7 +87,12 @@ impl Core {
         // What has expired behind it is not counted.
         queue.expire(queue_id, now, &mut self.dead);
         let message_count = queue.message_count();
-        queue.unacked += usize::from(got.is_some() && !get.no_ack);
+        if got.is_some() && !get.no_ack {
+            queue.unacked += 1;
+            if kind == Kind::Quorum {
+                queue.lingering.got();
+            }
+        }
         self.run_queue(queue_id);
         self.bury();
         let version = self.version;

@@ -58,11 +58,11 @@ impl Core {
         consumer.prefetch = prefetch.into();
         consumer.priority = consume.arguments.get("x-priority").and_then(|value| value.as_i64()).unwrap_or_default();
         consumer.arguments = consume.arguments.to_owned();
-        let consumer_id = ConsumerId(self.next_id());
-        if let Some(queue) = self.queues.get_mut(&queue_id) {
-            queue.consumers.add(consumer_id, consumer);
-            queue.had_consumers = true;
-        }
+        let new_id = ConsumerId(self.next_id());
+        let Some(queue) = self.queues.get_mut(&queue_id) else { return Ok(()) };
+        let consumer_id = queue.lingering.revive(&mut consumer).unwrap_or(new_id);
+        queue.consumers.add(consumer_id, consumer);
+        queue.had_consumers = true;
         if let Some(channel) = self.channel(id, number) {
             channel.consumers.insert(tag.clone(), (queue_id, consumer_id));
         }

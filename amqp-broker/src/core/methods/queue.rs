@@ -289,7 +289,11 @@ impl Core {
     /// A consumer goes.
     pub(in crate::core) fn remove_consumer(&mut self, queue: QueueId, consumer: ConsumerId) {
         if let Some(found) = self.queues.get_mut(&queue) {
-            found.consumers.remove(consumer);
+            if let Some(removed) = found.consumers.remove(consumer)
+                && found.kind == Kind::Quorum
+            {
+                found.lingering.cancelled(consumer, removed);
+            }
             found.idle_since = self.now;
             // Another may be the single active one now.
             self.run_queue(queue);

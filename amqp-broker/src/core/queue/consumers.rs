@@ -27,6 +27,8 @@ pub(crate) struct Consumer {
     pub(crate) arguments: FieldTable,
     /// Messages that it has not settled.
     pub(crate) unacked: u32,
+    /// Messages that its queue has taken back, and that it has not settled either. It is given nothing meanwhile.
+    timed_out: u32,
     /// Where it is in a stream.
     pub(crate) cursor: Option<Cursor>,
     /// Not in the ring: it cannot take a message.
@@ -45,6 +47,7 @@ impl Consumer {
             priority: 0,
             arguments: FieldTable::new(),
             unacked: 0,
+            timed_out: 0,
             cursor: None,
             blocked: false,
         }
@@ -52,7 +55,7 @@ impl Consumer {
 
     /// Whether its own prefetch lets it take one more.
     pub(crate) fn has_room(&self) -> bool {
-        self.no_ack || self.prefetch == 0 || self.unacked < self.prefetch
+        self.timed_out == 0 && (self.no_ack || self.prefetch == 0 || self.unacked < self.prefetch)
     }
 }
 
@@ -75,6 +78,11 @@ impl Consumers {
 
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many are given messages, or would be.
+    pub(crate) fn served_len(&self) -> usize {
+        if self.single { usize::from(self.active.is_some()) } else { self.len() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,11 +125,32 @@ impl Consumers {
         Some(consumer)
     }
 
+    /// Its queue has taken back a message of it. `false` if there is no such consumer.
+    pub(crate) fn timed_out(&mut self, id: ConsumerId) -> bool {
+        let Some(consumer) = self.all.get_mut(&id) else { return false };
+        consumer.unacked = consumer.unacked.saturating_sub(1);
+        consumer.timed_out += 1;
+        if self.active == Some(id) {
+            self.active = None;
+            self.choose_active();
+        }
+        true
+    }
+
+    /// It has settled a message, one that was taken back or not. `false` if there is no such consumer.
+    pub(crate) fn settled(&mut self, id: ConsumerId, is_void: bool) -> bool {
+        let Some(consumer) = self.all.get_mut(&id) else { return false };
+        let count = if is_void { &mut consumer.timed_out } else { &mut consumer.unacked };
+        *count = count.saturating_sub(1);
+        self.choose_active();
+        true
+    }
+
     /// The next single active consumer is that of the highest priority, and of these the one that waits longest.
     fn choose_active(&mut self) {
         if self.single && self.active.is_none() {
-            self.active =
-                self.all.iter().min_by_key(|(id, consumer)| (Reverse(consumer.priority), **id)).map(|(id, _)| *id);
+            let ready = self.all.iter().filter(|(_, consumer)| consumer.timed_out == 0);
+            self.active = ready.min_by_key(|(id, consumer)| (Reverse(consumer.priority), **id)).map(|(id, _)| *id);
         }
     }
 

@@ -6,6 +6,7 @@
 mod arguments;
 mod consumers;
 mod dead_letters;
+mod lingering;
 mod ready;
 mod stream;
 
@@ -19,6 +20,7 @@ pub(crate) use arguments::{
 };
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
 pub(crate) use dead_letters::{DeadLetters, Letter};
+pub(crate) use lingering::Lingering;
 pub(crate) use ready::{Entry, Measure, Order, Ready};
 pub(crate) use stream::{Log, parse_offset};
 
@@ -84,6 +86,7 @@ pub(crate) struct Queue {
     pub(crate) log: Log,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) consumers: Consumers,
+    pub(crate) lingering: Lingering,
     pub(crate) unacked: usize,
     pub(crate) had_consumers: bool,
     /// The exchanges that have bindings to it, and how many.
@@ -133,6 +136,7 @@ impl Queue {
             log: Log::new(policy.retention),
             dead_letters: DeadLetters::new(measure),
             consumers: Consumers::new(policy.single_active_consumer),
+            lingering: Lingering::default(),
             policy,
             unacked: 0,
             had_consumers: false,
@@ -160,9 +164,15 @@ impl Queue {
     pub(crate) fn consumer_count(&self) -> u32 {
         let count = match self.kind {
             Kind::Stream => 0,
-            _ => self.consumers.len(),
+            Kind::Classic => self.consumers.len(),
+            Kind::Quorum => self.consumers.served_len() + self.lingering.len(),
         };
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it has what counts as a consumer.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.consumers.is_empty() || self.lingering.len() > 0
     }
 
     /// Takes a message in, or does not. What has to go for it is pushed to `dead`.
@@ -213,7 +223,7 @@ impl Queue {
 
     /// When something will have to be done here.
     pub(crate) fn deadline(&self) -> Option<Micros> {
-        let unused = self.policy.expires.filter(|_| self.consumers.is_empty());
+        let unused = self.policy.expires.filter(|_| !self.is_used());
         let end = unused.map(|millis| self.idle_since.saturating_add(millis.saturating_mul(1000)));
         [self.ready.next_expiry(), self.dead_letters.retry_at(), end].into_iter().flatten().min()
     }
