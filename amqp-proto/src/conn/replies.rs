@@ -151,8 +151,17 @@ impl Connection {
         }
         // One that goes on by another tag has not ended.
         if let Some(consumer) = known
-            && self.consumer_mut(consumer).is_some_and(|consumer| *consumer.tag == *tag)
+            && let Some(living) = self.consumer_mut(consumer)
+            && *living.tag == *tag
         {
+            if living.state != ConsumerState::Cancelling && self.usable(id).is_ok() {
+                // RabbitMQ 4.3 keeps the subscription of one that acks too late: it delivers again once that is settled.
+                put_method(
+                    self.wire_of(id),
+                    number,
+                    &basic::Cancel { consumer_tag: cancel.consumer_tag, nowait: true },
+                )?;
+            }
             let consumer_tag = tag.into_owned();
             let cause = Error::new(ErrorKind::ConsumerCancelled { consumer_tag });
             if !self.resubscribes(consumer, &cause) {

@@ -68,7 +68,14 @@ impl Broker {
             Method::Basic(basic::Method::Cancel(cancel)) => cancel.consumer_tag.to_string(),
             _ => String::new(),
         };
-        let nowait = matches!(method, Method::Queue(queue::Method::Declare(declare)) if declare.nowait);
+        let nowait = match method {
+            Method::Queue(queue::Method::Declare(declare)) => declare.nowait,
+            Method::Basic(basic::Method::Cancel(cancel)) if cancel.nowait => {
+                self.consumers.retain(|consumer| *consumer != (number, tag.clone()));
+                true
+            }
+            _ => false,
+        };
         if !method.info().replies.is_empty() && !nowait {
             self.unanswered.push((number, name, tag));
         }
@@ -110,7 +117,10 @@ impl Broker {
                 _ => put_heartbeat(out),
             },
             13 if !self.consumers.is_empty() && input.byte() < 64 => {
-                let (number, tag) = self.consumers.swap_remove(input.below(self.consumers.len()));
+                let at = input.below(self.consumers.len());
+                // RabbitMQ 4.3 may deliver to it again, until it is cancelled by the client as well.
+                let (number, tag) =
+                    if input.flag() { self.consumers[at].clone() } else { self.consumers.swap_remove(at) };
                 put(out, number, basic::Cancel { consumer_tag: ShortStr::new(&tag).unwrap(), nowait: input.flag() });
             }
             14 if input.byte() < 16 => {
