@@ -430,7 +430,7 @@ async fn p37_under_recovery_a_consumer_that_acked_too_late_consumes_again(contex
     await_queue(&node, &queue, "all of it to be settled", |queue| queue.messages == 0);
     match events.try_next() {
         Some(ConnectionEvent::Resubscribed { cause, .. }) if version(&node) < (4, 3) => {
-            assert_channel_closed(&cause, 406)
+            assert_channel_closed(&cause, 406);
         }
         Some(ConnectionEvent::Resubscribed { cause, .. }) => {
             assert!(matches!(cause.kind(), ErrorKind::ConsumerCancelled { .. }), "{cause}");

@@ -4,7 +4,7 @@
 use amqp_proto::method::ReplyCode;
 
 use super::late::Late;
-use super::queue::{ConsumerId, Kind, QueueId};
+use super::queue::{ConsumerId, Kind, PutBack, QueueId};
 use super::session::Unacked;
 use super::timers::Timer;
 use super::{Core, Micros, SessionId};
@@ -99,7 +99,7 @@ impl Core {
         let Some(queue) = self.queues.get_mut(&overdue.queue) else { return };
         for unacked in channel.unacked.iter_mut().filter(|unacked| void.contains(&unacked.delivery_tag)) {
             let Some(entry) = unacked.entry.take() else { continue };
-            queue.put_back(overdue.queue, entry, false, &mut self.dead);
+            queue.put_back(overdue.queue, entry, PutBack::Overdue, &mut self.dead);
             if !overdue.consumer.is_some_and(|consumer| queue.consumers.timed_out(consumer)) {
                 queue.lingering.settled(overdue.consumer);
             }

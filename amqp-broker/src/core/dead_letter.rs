@@ -30,10 +30,9 @@ impl Core {
         let Some(exchange) = queue.policy.dead_letter_exchange.clone() else { return };
         let routing_key = queue.policy.dead_letter_routing_key.as_ref();
         let deaths = death::record(message, &queue.name, reason, unix_seconds);
-        let properties = death::properties(version, &message.properties(), &deaths, true);
+        let properties = death::properties(version, &message.properties(), &deaths, routing_key.is_some());
         let rejected = reason == Reason::Rejected && version.tells_acquired_count();
-        let keeps_cc = version.tells_last_death();
-        let reborn = Arc::new(message.reborn(exchange, routing_key, deaths, rejected, &properties, keeps_cc));
+        let reborn = Arc::new(message.reborn(exchange, routing_key, deaths, rejected, &properties));
         let mut letter = Letter::new(reborn, reason);
         if queue.policy.at_least_once {
             queue.dead_letters.push(letter);

@@ -129,12 +129,10 @@ impl Message {
         deaths: Vec<Death>,
         rejected: bool,
         properties: &Properties,
-        keeps_cc: bool,
     ) -> Self {
         let published_properties = u32::try_from(self.properties_len()).ok();
         let mut extra = Extra { deaths, rejected, published_properties, ..Extra::default() };
         if routing_key.is_none()
-            && keeps_cc
             && let Some(before) = &self.extra
         {
             extra.keys.clone_from(&before.keys);

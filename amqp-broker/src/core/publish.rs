@@ -10,6 +10,7 @@ use super::faults::Verdict;
 use super::late::Late;
 use super::message::{Incoming, Message};
 use super::name::Name;
+use super::queue::PutBack;
 use super::refusal::{Outcome, Refusal, exchange_resource};
 use super::route::{Routes, short};
 use super::session::{Publish, Transaction};
@@ -233,8 +234,7 @@ impl Core {
             return Ok(());
         };
         let unacked = std::mem::take(&mut channel.unacked).into();
-        let counts = !self.version.tells_acquired_count();
-        self.settle(id, number, unacked, Settle::Requeue { counts });
+        self.settle(id, number, unacked, Settle::Requeue(PutBack::Nacked));
         Ok(())
     }
 }

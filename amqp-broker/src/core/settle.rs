@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::death::Reason;
-use super::queue::Kind;
+use super::queue::{Kind, PutBack};
 use super::refusal::{Outcome, Refusal};
 use super::session::{Channel, Unacked};
 use super::{Core, SessionId};
@@ -12,10 +12,7 @@ use super::{Core, SessionId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settle {
     Ack,
-    /// `counts`: as a failed delivery, towards the delivery limit.
-    Requeue {
-        counts: bool,
-    },
+    Requeue(PutBack),
     Discard,
 }
 
@@ -73,7 +70,7 @@ impl Core {
             // What a stream delivers stays there.
             let Some(entry) = unacked.entry else { continue };
             match how {
-                Settle::Requeue { counts } => queue.put_back(queue_id, entry, counts, &mut self.dead),
+                Settle::Requeue(why) => queue.put_back(queue_id, entry, why, &mut self.dead),
                 Settle::Ack => queue.unacked = queue.unacked.saturating_sub(1),
                 Settle::Discard => {
                     queue.unacked = queue.unacked.saturating_sub(1);

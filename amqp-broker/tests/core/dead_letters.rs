@@ -5,7 +5,7 @@ use std::time::Duration;
 use amqp_broker::Emulate;
 use amqp_proto::method::Properties;
 use amqp_proto::table;
-use amqp_proto::wire::FieldTable;
+use amqp_proto::wire::{FieldTable, FieldValue};
 
 use super::peer::{Client, World, bind, confirms, exchange, get, message, passive, purge, reject, take};
 
@@ -215,4 +215,35 @@ fn no_more_than_32_of_the_undelivered_dead_stand_in_the_way() {
     assert_eq!(world.ask(client, passive("dead")), ["1 queue.declare-ok dead 0 0"], "it waits for its turn");
     world.sleep(Duration::from_secs(180));
     assert_eq!(world.ask(client, passive("dead")), ["1 queue.declare-ok dead 33 0"]);
+}
+
+#[test]
+fn c9_further_routing_keys_stay_unless_3_10_replaces_them() {
+    for (version, routing_key, has_cc) in [
+        (Emulate::V3_10, None, true),
+        (Emulate::V3_10, Some("to"), false),
+        (Emulate::V4_0, None, true),
+        (Emulate::V4_0, Some("to"), true),
+    ] {
+        let mut world = World::new(version);
+        let client = world.client();
+        for queue in ["to", "copy"] {
+            world.declare(client, queue, &FieldTable::new());
+        }
+        let mut arguments = table! { "x-dead-letter-exchange" => "" };
+        if let Some(key) = routing_key {
+            arguments.insert("x-dead-letter-routing-key", key).unwrap();
+        }
+        world.declare(client, "q", &arguments);
+        let mut properties = Properties::new();
+        properties.insert_header("CC", vec![FieldValue::from("copy")]).unwrap();
+        world.bytes(client, &message("", "q", "m", &properties, false));
+        world.ask(client, purge("copy"));
+        world.ask(client, get("q"));
+        world.send(client, 1, reject(1, false));
+        // Without another key it goes where it was sent: to the copy's queue, and not where it died.
+        let queue = routing_key.unwrap_or("copy");
+        let heard = world.ask(client, take(queue));
+        assert_eq!(heard[1].contains(r#""CC": ["copy"]"#), has_cc, "{version:?}: {heard:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Quorum queues, as far as a client sees that they are.
 
 use amqp_broker::Emulate;
-use amqp_proto::method::{Properties, queue};
+use amqp_proto::method::{Method, Properties, channel, queue};
 use amqp_proto::table;
 use amqp_proto::wire::FieldTable;
 
@@ -153,6 +153,77 @@ fn headers_keep_their_order_on_3_10_until_one_is_added() {
         world.bytes(client, &message("", queue, "m", &properties, false));
         assert_eq!(world.ask(client, get(queue))[1], format!("  header 1 {{ headers: {{{headers}}} }}"));
     }
+}
+
+/// Publishes messages of these priorities, and says in which order they come out.
+fn order(version: Emulate, priorities: &[Option<u8>]) -> Vec<String> {
+    let mut world = World::new(version);
+    let client = world.client();
+    world.declare(client, "q", &table! { "x-queue-type" => "quorum" });
+    for priority in priorities {
+        let mut properties = Properties::new();
+        if let Some(priority) = priority {
+            properties.set_priority(*priority);
+        }
+        let body = priority.map_or("-".to_owned(), |priority| priority.to_string());
+        world.bytes(client, &message("", "q", &body, &properties, false));
+    }
+    let bodies = priorities.iter().map(|_| world.ask(client, take("q")).pop().unwrap());
+    bodies.map(|line| line.replace("  body ", "")).collect()
+}
+
+#[test]
+fn f14_priorities_mean_something_else_in_each_version() {
+    let priorities = [None, Some(1), Some(4), Some(5), Some(0), Some(9), Some(31), Some(40), Some(3), None];
+    // As measured at RabbitMQ.
+    assert_eq!(order(Emulate::V3_10, &priorities), ["-", "1", "4", "5", "0", "9", "31", "40", "3", "-"]);
+    assert_eq!(order(Emulate::V4_0, &priorities), ["5", "9", "-", "31", "40", "1", "4", "0", "3", "-"]);
+    assert_eq!(order(Emulate::V4_3, &priorities), ["31", "40", "9", "5", "-", "4", "-", "3", "1", "0"]);
+}
+
+#[test]
+fn without_a_delivery_limit_what_is_put_back_goes_last_before_4_3() {
+    for (version, limit, next) in [
+        (Emulate::V3_10, None, "n"),
+        (Emulate::V3_10, Some(5), "m"),
+        (Emulate::V4_0, None, "m"),
+        (Emulate::V4_0, Some(-1), "n"),
+        (Emulate::V4_3, Some(-1), "m"),
+    ] {
+        let mut world = World::new(version);
+        let client = world.client();
+        let mut arguments = table! { "x-queue-type" => "quorum" };
+        if let Some(limit) = limit {
+            arguments.insert("x-delivery-limit", limit).unwrap();
+        }
+        world.declare(client, "q", &arguments);
+        world.publish(client, "", "q", "m");
+        world.publish(client, "", "q", "n");
+        world.ask(client, get("q"));
+        world.send(client, 1, nack(1, false, true));
+        let body = world.ask(client, take("q")).pop().unwrap();
+        assert_eq!(body, format!("  body {next}"), "{version:?}, {limit:?}");
+        // What comes back because its channel has gone is first.
+        let other = world.client();
+        world.publish(client, "", "q", "o");
+        world.ask(other, get("q"));
+        let got = world.ask(client, passive("q"));
+        assert_eq!(got, ["1 queue.declare-ok q 1 1"]);
+        world.send(other, 1, Method::from(channel::Close::default()));
+        world.hear(other);
+        assert_ne!(world.ask(client, take("q")).pop().unwrap(), "  body o");
+    }
+}
+
+#[test]
+fn on_3_10_nothing_comes_back_within_a_negative_delivery_limit() {
+    let mut world = World::new(Emulate::V3_10);
+    let client = world.client();
+    world.declare(client, "q", &table! { "x-queue-type" => "quorum", "x-delivery-limit" => -1 });
+    world.publish(client, "", "q", "m");
+    world.ask(client, get("q"));
+    world.send(client, 1, nack(1, false, true));
+    assert_eq!(world.ask(client, passive("q")), ["1 queue.declare-ok q 0 0"]);
 }
 
 #[test]

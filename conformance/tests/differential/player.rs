@@ -32,6 +32,7 @@ pub(crate) struct Player<'a> {
     /// Those of them that are streams.
     pub(crate) streams: BTreeSet<String>,
     pub(crate) has_quorum_queues: bool,
+    pub(crate) has_dead_letters: bool,
     /// A quorum queue beside those of the program, and who publishes to it.
     pub(crate) probe: Option<Publisher>,
     pub(crate) generated: Option<String>,
@@ -80,6 +81,7 @@ impl<'a> Player<'a> {
             queues: BTreeMap::new(),
             streams: BTreeSet::new(),
             has_quorum_queues: false,
+            has_dead_letters: false,
             probe: None,
             generated: None,
             published: 0,

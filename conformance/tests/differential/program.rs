@@ -138,17 +138,34 @@ pub(crate) enum Mode {
 
 /// Programs: some topology first, so that there is something to work on, and then anything.
 pub(crate) fn programs() -> impl Strategy<Value = Vec<Op>> {
-    let queue = prop_oneof![5 => declare_queue(), 2 => declare_quorum_queue(), 1 => declare_stream()];
-    let opening = (vec(queue, 1..4), vec(declare_exchange(), 0..3), vec(bind_queue(), 0..4));
-    (opening, vec(op(), 5..40)).prop_map(|((queues, exchanges, bindings), ops)| {
-        queues.into_iter().chain(exchanges).chain(bindings).chain(ops).collect()
+    let queues = (first_queue(0), first_queue(1), proptest::option::of(first_queue(2)));
+    let queues = queues.prop_map(|(one, two, three)| [Some(one), Some(two), three].into_iter().flatten());
+    let opening = (queues, vec(declare_exchange(), 0..3), vec(bind_queue(), 0..4));
+    (opening, vec(op(), 5..40))
+        .prop_map(|((queues, exchanges, bindings), ops)| queues.chain(exchanges).chain(bindings).chain(ops).collect())
+}
+
+/// One that is mostly declared as it should be.
+fn first_queue(number: u8) -> impl Strategy<Value = Op> {
+    let any = prop_oneof![4 => declare_queue(), 3 => declare_quorum_queue(), 1 => declare_stream()];
+    any.prop_map(move |declare| match declare {
+        Op::DeclareQueue { on, flags, arguments, .. } => {
+            let flags = Flags { passive: false, ..flags };
+            Op::DeclareQueue { on, queue: Queue::Named(number), flags, arguments }
+        }
+        other => other,
     })
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let settle = (slot(), how(), which(), one_in(4));
     let consume = (slot(), queue(), consume());
-    let publish = (slot(), exchange(), key(), message(), 1..4_usize);
+    // To a queue, or to what may lead to some.
+    let target = prop_oneof![
+        1 => (0..3_u8).prop_map(|number| (Exchange::Default, Key::Queue(Queue::Named(number)))),
+        1 => (exchange(), key()),
+    ];
+    let publish = (slot(), target, message(), 1..4_usize);
     prop_oneof![
         2 => declare_exchange(),
         1 => (slot(), exchange(), any::<bool>())
@@ -162,7 +179,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(on, queue, if_unused, if_empty)| Op::DeleteQueue { on, queue, if_unused, if_empty }),
         5 => bind_queue(),
         1 => (slot(), queue()).prop_map(|(on, queue)| Op::PurgeQueue { on, queue }),
-        14 => publish.prop_map(|(on, exchange, key, message, times)| Op::Publish { on, exchange, key, message, times }),
+        14 => publish.prop_map(|(on, (exchange, key), message, times)| Op::Publish { on, exchange, key, message, times }),
         6 => (slot(), queue(), one_in(3)).prop_map(|(on, queue, no_ack)| Op::Get { on, queue, no_ack }),
         7 => consume.prop_map(|(on, queue, how)| Op::Consume { on, queue, how }),
         2 => (slot(), tag()).prop_map(|(on, tag)| Op::Cancel { on, tag }),

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::core::SessionId;
 use crate::core::access::Access;
 use crate::core::late::put_message;
-use crate::core::queue::Kind;
+use crate::core::queue::{Kind, PutBack};
 use crate::core::refusal::{Outcome, Refusal, queue_resource};
 use crate::core::route::short;
 use crate::core::session::Unacked;
@@ -15,8 +15,6 @@ use crate::core::settle::Settle;
 
 impl Core {
     pub(super) fn basic_method(&mut self, id: SessionId, number: u16, method: &basic::Method<'_>) -> Outcome {
-        // RabbitMQ 4.3 counts only what a consumer says it cannot do.
-        let counts_nacks = !self.version.tells_acquired_count();
         match method {
             basic::Method::Qos(qos) => self.qos(id, number, qos),
             basic::Method::Consume(consume) => self.consume(id, number, consume),
@@ -25,11 +23,11 @@ impl Core {
             basic::Method::Get(get) => self.get(id, number, get),
             basic::Method::Ack(ack) => self.settle_tag(id, number, ack.delivery_tag, ack.multiple, Settle::Ack),
             basic::Method::Nack(nack) => {
-                let how = if nack.requeue { Settle::Requeue { counts: counts_nacks } } else { Settle::Discard };
+                let how = if nack.requeue { Settle::Requeue(PutBack::Nacked) } else { Settle::Discard };
                 self.settle_tag(id, number, nack.delivery_tag, nack.multiple, how)
             }
             basic::Method::Reject(reject) => {
-                let how = if reject.requeue { Settle::Requeue { counts: true } } else { Settle::Discard };
+                let how = if reject.requeue { Settle::Requeue(PutBack::Rejected) } else { Settle::Discard };
                 self.settle_tag(id, number, reject.delivery_tag, false, how)
             }
             basic::Method::Recover(recover) => {

@@ -27,6 +27,10 @@ pub(crate) struct Policy {
     pub(crate) max_priority: u8,
     pub(crate) single_active_consumer: bool,
     pub(crate) delivery_limit: Option<u32>,
+    /// Whether a nack counts towards it, as a reject does.
+    pub(crate) counts_nacks: bool,
+    /// Whether what is put back by its consumer goes behind all others.
+    pub(crate) requeues_last: bool,
     /// Milliseconds.
     pub(crate) consumer_timeout: Option<u64>,
     /// What a stream keeps.
@@ -52,8 +56,9 @@ impl Policy {
             _ => Overflow::DropHead,
         };
         let delivery_limit = match kind {
-            // A negative one is none at all.
             Kind::Quorum => match arguments.get("x-delivery-limit").and_then(|value| value.as_i64()) {
+                // A negative one is over at once on 3.10, and is none at all since.
+                Some(..0) if version == Emulate::V3_10 => Some(0),
                 Some(limit) => u32::try_from(limit).ok(),
                 None => version.default_delivery_limit(),
             },
@@ -79,6 +84,8 @@ impl Policy {
             max_priority: number("x-max-priority").and_then(|number| u8::try_from(number).ok()).unwrap_or_default(),
             single_active_consumer: arguments.get("x-single-active-consumer") == Some(ValueRef::Bool(true)),
             delivery_limit,
+            counts_nacks: !version.tells_acquired_count(),
+            requeues_last: kind == Kind::Quorum && delivery_limit.is_none() && version < Emulate::V4_3,
             consumer_timeout: number("x-consumer-timeout").filter(|_| version.knows_consumer_timeout()),
             retention,
         }

@@ -113,14 +113,26 @@ pub(crate) struct Dead {
     pub(crate) reason: Reason,
 }
 
+/// Why a message comes back to its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutBack {
+    /// It was nacked or recovered.
+    Nacked,
+    Rejected,
+    /// Whoever had it has gone.
+    Abandoned,
+    /// It was not settled in time.
+    Overdue,
+}
+
 impl Queue {
     pub(crate) fn new(version: Emulate, name: Name, vhost: Name, kind: Kind, arguments: FieldTable) -> Self {
         let policy = Policy::new(version, kind, arguments.as_ref());
-        let (order, max_priority) = match kind {
-            // 4.3 has 32 priorities in every quorum queue.
-            Kind::Quorum if version >= Emulate::V4_3 => (Order::ReturnsFirst, 31),
-            Kind::Quorum => (Order::ReturnsFirst, 0),
-            Kind::Classic | Kind::Stream => (Order::Sequence, policy.max_priority),
+        let order = match (kind, version) {
+            (Kind::Classic | Kind::Stream, _) => Order::Sequence(policy.max_priority),
+            (Kind::Quorum, Emulate::V3_10) => Order::ReturnsFirst,
+            (Kind::Quorum, Emulate::V4_0) => Order::TwoToOne,
+            (Kind::Quorum, Emulate::V4_3) => Order::ByPriority,
         };
         let counts_properties = kind == Kind::Quorum && version >= Emulate::V4_3;
         let measure = if counts_properties { Measure::WholeMessages } else { Measure::Bodies };
@@ -132,7 +144,7 @@ impl Queue {
             auto_delete: false,
             owner: None,
             arguments,
-            ready: Ready::new(order, measure, max_priority),
+            ready: Ready::new(order, measure),
             log: Log::new(policy.retention),
             dead_letters: DeadLetters::new(measure),
             consumers: Consumers::new(policy.single_active_consumer),
@@ -228,16 +240,25 @@ impl Queue {
         [self.ready.next_expiry(), self.dead_letters.retry_at(), end].into_iter().flatten().min()
     }
 
-    /// Takes a message back that was handed out. `counts` says whether this counts as a failed delivery.
-    pub(crate) fn put_back(&mut self, id: QueueId, mut entry: Entry, counts: bool, dead: &mut Vec<Dead>) {
+    /// Takes a message back that was handed out.
+    pub(crate) fn put_back(&mut self, id: QueueId, mut entry: Entry, why: PutBack, dead: &mut Vec<Dead>) {
         self.unacked = self.unacked.saturating_sub(1);
         entry.redelivered = true;
         entry.acquired_count = entry.acquired_count.saturating_add(1);
-        if counts {
+        let is_failure = match why {
+            PutBack::Nacked => self.policy.counts_nacks,
+            PutBack::Rejected | PutBack::Abandoned => true,
+            PutBack::Overdue => false,
+        };
+        if is_failure {
             entry.delivery_count = entry.delivery_count.saturating_add(1);
         }
         if self.policy.delivery_limit.is_some_and(|limit| u32::from(entry.delivery_count) > limit) {
             dead.push(Dead { queue: id, message: entry.message, reason: Reason::DeliveryLimit });
+        } else if self.policy.requeues_last && matches!(why, PutBack::Nacked | PutBack::Rejected) {
+            entry.sequence = self.next_sequence;
+            self.next_sequence += 1;
+            self.ready.put_last(entry);
         } else {
             self.ready.put_back(entry);
         }

@@ -5,6 +5,7 @@ use amqp_proto::wire::ShortStr;
 
 use super::{CLOSE_PATIENCE, Core, Phase, SessionId};
 use crate::core::Micros;
+use crate::core::queue::PutBack;
 use crate::core::refusal::{Refusal, is_soft};
 use crate::core::settle::Settle;
 use crate::core::timers::Timer;
@@ -110,7 +111,7 @@ impl Core {
         for (queue, consumer) in consumers.values() {
             self.remove_consumer(*queue, *consumer);
         }
-        self.settle(id, number, unacked, Settle::Requeue { counts: true });
+        self.settle(id, number, unacked, Settle::Requeue(PutBack::Abandoned));
         for (queue, _) in consumers.values() {
             self.delete_if_unused(*queue);
         }
