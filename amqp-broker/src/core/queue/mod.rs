@@ -6,7 +6,9 @@
 mod arguments;
 mod consumers;
 mod dead_letters;
+mod equivalence;
 mod lingering;
+mod policy;
 mod ready;
 mod stream;
 
@@ -15,12 +17,12 @@ use std::sync::Arc;
 
 use amqp_proto::wire::{FieldTable, TableRef};
 
-pub(crate) use arguments::{
-    Overflow, Policy, assert_equivalent, assert_same_argument, check, check_stream, completed, inequivalent, queue_type,
-};
+pub(crate) use arguments::{check, check_stream, completed, queue_type};
 pub(crate) use consumers::{Consumer, ConsumerId, Consumers};
 pub(crate) use dead_letters::{DeadLetters, Letter};
+pub(crate) use equivalence::{assert_equivalent, assert_same_argument, inequivalent};
 pub(crate) use lingering::Lingering;
+pub(crate) use policy::{Overflow, Policy};
 pub(crate) use ready::{Entry, Measure, Order, Ready};
 pub(crate) use stream::{Log, parse_offset};
 
