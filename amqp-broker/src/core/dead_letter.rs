@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::death::{self, Reason};
 use super::message::Message;
-use super::queue::{Dead, Letter, QueueId};
+use super::queue::{Dead, Kind, Letter, QueueId};
 use super::timers::Timer;
 use super::{Core, Micros};
+use crate::Emulate;
 
 impl Core {
     /// A message leaves a queue with a reason, if it is to be dead-lettered at all.
@@ -81,6 +82,10 @@ impl Core {
         let mut targets = self.route(&vhost, &message).queues;
         let is_nowhere = targets.is_empty();
         targets.retain(|target| !letter.taken_by.contains(target));
+        if self.version == Emulate::V3_10 && !self.queues.get(&from).is_some_and(|queue| queue.policy.at_least_once) {
+            // A stream never gets to see it.
+            targets.retain(|target| self.queues.get(target).is_none_or(|queue| queue.kind != Kind::Stream));
+        }
         let cycles = |target: &QueueId| {
             let name = self.queues.get(target).map(|queue| &queue.name);
             letter.reason != Reason::Rejected && name.is_some_and(|name| death::is_cycle(message.deaths(), name))

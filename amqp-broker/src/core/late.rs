@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use amqp_proto::method::basic;
-use amqp_proto::wire::FieldValue;
+use amqp_proto::wire::{FieldValue, ShortStr, ValueRef};
 
-use super::message::{Message, with_headers};
+use super::message::{Message, table_of, with_headers};
 use super::name::Name;
 use super::queue::{ConsumerId, Entry, Kind, QueueId};
 use super::route::short;
@@ -186,7 +186,18 @@ pub(super) fn put_message(
     if more.is_empty() {
         return session.put_content(number, message.header(), message.body());
     }
-    let mut properties = with_headers(&message.properties(), more);
+    let mut properties = message.properties();
+    let flat;
+    if kind == Kind::Stream
+        && let Some(headers) = properties.headers
+    {
+        // They are kept in a form that has no place for others; since 4.0 what the broker reads itself is kept beside it.
+        let is_flat = |value: &ValueRef<'_>| !matches!(value, ValueRef::Array(_) | ValueRef::Table(_));
+        let is_own = |key: &ShortStr<'_>| version >= Emulate::V4_0 && (*key == "CC" || *key == "x-death");
+        flat = table_of(headers.iter().filter(|(key, value)| is_flat(value) || is_own(key)));
+        properties.headers = Some(flat.as_ref());
+    }
+    let mut properties = with_headers(&properties, more);
     if kind == Kind::Stream && version.sorts_headers() && properties.view().delivery_mode.is_none() {
         properties.set_delivery_mode(1);
     }

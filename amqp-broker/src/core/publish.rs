@@ -10,10 +10,10 @@ use super::faults::Verdict;
 use super::late::Late;
 use super::message::{Incoming, Message};
 use super::name::Name;
-use super::queue::PutBack;
+use super::queue::{Kind, PutBack};
 use super::refusal::{Outcome, Refusal, exchange_resource};
 use super::route::{Routes, short};
-use super::session::{Publish, Transaction};
+use super::session::{Publish, Transaction, Unacked};
 use super::settle::Settle;
 use super::timers::Timer;
 use super::{Core, SessionId};
@@ -233,7 +233,11 @@ impl Core {
         let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) else {
             return Ok(());
         };
-        let unacked = std::mem::take(&mut channel.unacked).into();
+        let unacked: Vec<Unacked> = std::mem::take(&mut channel.unacked).into();
+        let is_stream = |it: &Unacked| self.queues.get(&it.queue).is_some_and(|queue| queue.kind == Kind::Stream);
+        if !self.version.streams_take_nacks() && unacked.iter().any(is_stream) {
+            return Err(Refusal::crash());
+        }
         self.settle(id, number, unacked, Settle::Requeue(PutBack::Nacked));
         Ok(())
     }

@@ -3,9 +3,9 @@
 use amqp_broker::Emulate;
 use amqp_proto::method::{Method, Properties, basic};
 use amqp_proto::table;
-use amqp_proto::wire::FieldTable;
+use amqp_proto::wire::{FieldTable, FieldValue};
 
-use super::peer::{Client, World, ack, consume, get, message, nack, passive, qos, short};
+use super::peer::{Client, World, ack, consume, declare, get, message, nack, passive, qos, short};
 
 fn world(version: Emulate) -> (World, Client) {
     let mut world = World::new(version);
@@ -110,7 +110,7 @@ fn what_streams_do_not_do() {
 }
 
 /// What the stream `s` has for one who reads from here.
-fn read_from(world: &mut World, offset: amqp_proto::wire::FieldValue) -> Vec<String> {
+fn read_from(world: &mut World, offset: FieldValue) -> Vec<String> {
     let client = world.client();
     world.ask(client, qos(100, false));
     let heard = world.ask(client, read("", &table! { "x-stream-offset" => offset }));
@@ -183,4 +183,61 @@ fn a_stream_gives_up_segments_that_are_too_old_when_it_begins_another() {
         world.publish(client, "", "s", body);
     }
     assert_eq!(read_from(&mut world, "first".into()), ["6", "7", "8"]);
+}
+
+#[test]
+fn an_offset_that_is_not_there_yet_is_waited_for() {
+    let (mut world, client) = world(Emulate::V4_3);
+    world.send(client, 1, qos(5, false));
+    let offset = table! { "x-stream-offset" => 1 };
+    assert_eq!(bodies(&world.ask(client, read("c", &offset))), [""; 0]);
+    world.publish(client, "", "s", "0");
+    world.publish(client, "", "s", "1");
+    assert_eq!(bodies(&world.hear(client)), ["1"]);
+}
+
+#[test]
+fn headers_that_are_arrays_or_tables_are_not_kept_but_for_the_brokers_own() {
+    let first = table! { "x-stream-offset" => "first" };
+    for (version, kept) in [(Emulate::V3_10, ""), (Emulate::V4_0, r#""CC": ["k"], "#)] {
+        let (mut world, client) = world(version);
+        let mut properties = Properties::new();
+        let array = || vec![FieldValue::from("k")];
+        properties.set_headers(table! { "CC" => array(), "a" => array(), "t" => table! {}, "z" => 1 }).unwrap();
+        world.bytes(client, &message("", "s", "m", &properties, false));
+        world.send(client, 1, qos(5, false));
+        let heard = world.ask(client, read("c", &first));
+        assert!(heard[3].contains(&format!(r#"headers: {{{kept}"x-stream-offset": 0i64, "z": 1i32}}"#)), "{heard:?}");
+    }
+}
+
+#[test]
+fn on_3_10_a_recover_with_messages_of_a_stream_fails_and_no_dead_letter_comes_to_one() {
+    let first = table! { "x-stream-offset" => "first" };
+    let (mut world, client) = world(Emulate::V3_10);
+    world.declare(
+        client,
+        "q",
+        &table! { "x-message-ttl" => 0, "x-dead-letter-exchange" => "", "x-dead-letter-routing-key" => "s" },
+    );
+    world.publish(client, "", "q", "dead");
+    world.publish(client, "", "s", "direct");
+    world.send(client, 1, qos(5, false));
+    assert_eq!(bodies(&world.ask(client, read("c", &first))), ["direct"]);
+    let heard = world.ask(client, basic::Method::Recover(basic::Recover { requeue: true }));
+    assert_eq!(heard, ["0 connection.close 541 INTERNAL_ERROR (0.0)"]);
+}
+
+#[test]
+fn ages_are_told_in_milliseconds_since_4_3() {
+    for (version, told) in
+        [(Emulate::V4_0, "'2h' but current is '1h'"), (Emulate::V4_3, "'7200000' but current is '3600000'")]
+    {
+        let mut world = World::new(version);
+        let client = world.client();
+        world.declare(client, "s", &table! { "x-queue-type" => "stream", "x-max-age" => "1h" });
+        let other = table! { "x-queue-type" => "stream", "x-max-age" => "2h" };
+        let heard = world.ask(client, declare("s", &other));
+        assert!(heard[0].contains(told), "{heard:?}");
+    }
 }

@@ -118,6 +118,7 @@ fn run(pair: &Pair, seed: u64) -> Option<String> {
     let mut tree = programs().new_tree(&mut runner).unwrap();
     let mut program = tree.current();
     let mut difference = pair.difference(&program)?;
+    eprintln!("seed {seed} differs, and is being made shorter");
     for _ in 0..SHORTENINGS {
         let is_simpler = tree.simplify();
         if !is_simpler {

@@ -95,6 +95,8 @@ impl Player<'_> {
                 self.settle_down(on);
             }
             Op::Settle { on, how, which, multiple } => self.settle(on, how, which, multiple),
+            Op::Recover { on, .. } | Op::Close { on } if self.returns_at_random(on, false) => {}
+            Op::CloseConnection { on } if self.returns_at_random(on, true) => {}
             Op::Recover { on, requeue } => {
                 let result = self.channel(on).recover(requeue);
                 self.see_result(&result);
@@ -301,8 +303,29 @@ impl Player<'_> {
         self.settle_down(on);
     }
 
+    /// Whether it hangs on RabbitMQ's batches in which order a quorum queue's consumers get what a channel returns at once.
+    ///
+    /// `ends_all`: with its connection.
+    fn returns_at_random(&mut self, on: Slot, ends_all: bool) -> bool {
+        self.channel(on);
+        if !self.has_quorum_queues {
+            return false;
+        }
+        let side = &self.sides[on / CHANNELS_PER_CONNECTION];
+        let holding = side.channels.iter().flatten().filter(|opened| !opened.held.is_empty()).count();
+        let mut channels = self.sides.iter().flat_map(|side| side.channels.iter().flatten());
+        let has_rivals = channels.any(|opened| opened.consumers.len() > 1);
+        let held = &self.opened(on).held;
+        let has_several = held.iter().any(|delivery| delivery.consumer_tag() != held[0].consumer_tag());
+        ends_all && holding > 1 || held.len() > 1 && (has_rivals || has_several)
+    }
+
     fn settle(&mut self, on: Slot, how: How, which: Which, multiple: bool) {
         let channel = self.channel(on);
+        let returns = multiple && matches!(how, How::Nack { requeue: true });
+        if returns && self.returns_at_random(on, false) {
+            return;
+        }
         let held = &self.opened(on).held;
         let tag = match which {
             Which::Number(tag) => tag,

@@ -184,10 +184,33 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// Puts back what quorum queues have handed out, one channel after the other: when a connection closes, they hear of its
+    /// channels in any order.
+    fn put_back_in_order(&mut self) {
+        if !self.has_quorum_queues || !self.streams.is_empty() {
+            return;
+        }
+        for slot in 0..CONNECTIONS * CHANNELS_PER_CONNECTION {
+            let opened = &self.sides[slot / CHANNELS_PER_CONNECTION].channels[slot % CHANNELS_PER_CONNECTION];
+            let holding = opened.as_ref().filter(|opened| !opened.held.is_empty() && opened.channel.is_open());
+            if holding.is_some_and(|opened| opened.channel.nack(0, true, true).is_ok()) {
+                self.opened(slot).held.clear();
+                self.settle_down(slot);
+            }
+        }
+    }
+
     /// Ends the program: says what is left in the queues, and deletes it all.
     fn end(mut self) -> Step {
+        // Or else what comes back from one connection may, for a moment, go to the other.
+        for opened in self.sides.iter().flat_map(|side| side.channels.iter().flatten()) {
+            for consuming in &opened.consumers {
+                // It may be closed already.
+                let _ = opened.channel.cancel(consuming.consumer.tag());
+            }
+        }
+        self.put_back_in_order();
         for side in 0..self.sides.len() {
-            // It may be closed already.
             let _ = self.sides[side].connection.close();
             self.await_orphans(side);
         }

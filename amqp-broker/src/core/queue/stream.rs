@@ -161,7 +161,8 @@ impl Log {
             Offset::First => self.first,
             Offset::Next => end,
             Offset::Last => self.records.len().checked_sub(1).map_or(end, |last| self.chunk_start(last)),
-            Offset::Number(number) => number.clamp(self.first, end),
+            // One that is not there yet is waited for.
+            Offset::Number(number) => number.max(self.first),
             Offset::Time(time) => at_time(time),
             Offset::Ago(ago) => at_time(now.saturating_sub(ago)),
         };
