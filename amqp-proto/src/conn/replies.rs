@@ -154,8 +154,9 @@ impl Connection {
             && let Some(living) = self.consumer_mut(consumer)
             && *living.tag == *tag
         {
-            if living.state != ConsumerState::Cancelling && self.usable(id).is_ok() {
-                // RabbitMQ 4.3 keeps the subscription of one that acks too late: it delivers again once that is settled.
+            // RabbitMQ 4.3 keeps the subscription of one that acks too late: it delivers again once that is settled.
+            let may_live_on = living.state != ConsumerState::Cancelling && !living.awaits_ok;
+            if may_live_on && self.usable(id).is_ok() {
                 put_method(
                     self.wire_of(id),
                     number,

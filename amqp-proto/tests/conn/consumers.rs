@@ -596,6 +596,17 @@ fn c16_a12_p33_cancel_from_the_server_ends_the_stream_without_a_reason() {
 }
 
 #[test]
+fn c16_a_consumer_that_is_cancelled_before_it_was_confirmed_is_not_cancelled_in_turn() {
+    let mut peer = Peer::open();
+    let channel = peer.channel();
+    peer.connection.consume(channel, &consume("c"), None).unwrap();
+    peer.sent();
+    peer.send(1, basic::Cancel { consumer_tag: short("c"), nowait: true });
+    // RabbitMQ before 4.3 crashes when a cancel comes between a consume and its answer.
+    peer.expect_nothing();
+}
+
+#[test]
 fn c16_the_reason_of_a_cancelled_consumer_survives_its_channel() {
     let mut peer = Peer::open();
     let channel = peer.channel();
