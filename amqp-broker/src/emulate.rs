@@ -104,6 +104,11 @@ impl Emulate {
         self >= Self::V4_0
     }
 
+    /// Whether a stream takes the dead letters of queues that do not insist on it.
+    pub(crate) fn dead_letters_reach_streams(self) -> bool {
+        self >= Self::V4_0
+    }
+
     /// Whether quorum queues, and no others, look after acks that do not come.
     pub(crate) fn queues_time_acks(self) -> bool {
         self >= Self::V4_3

@@ -7,7 +7,6 @@ use super::message::Message;
 use super::queue::{Dead, Kind, Letter, QueueId};
 use super::timers::Timer;
 use super::{Core, Micros};
-use crate::Emulate;
 
 impl Core {
     /// A message leaves a queue with a reason, if it is to be dead-lettered at all.
@@ -82,7 +81,9 @@ impl Core {
         let mut targets = self.route(&vhost, &message).queues;
         let is_nowhere = targets.is_empty();
         targets.retain(|target| !letter.taken_by.contains(target));
-        if self.version == Emulate::V3_10 && !self.queues.get(&from).is_some_and(|queue| queue.policy.at_least_once) {
+        if !self.version.dead_letters_reach_streams()
+            && !self.queues.get(&from).is_some_and(|queue| queue.policy.at_least_once)
+        {
             // A stream never gets to see it.
             targets.retain(|target| self.queues.get(target).is_none_or(|queue| queue.kind != Kind::Stream));
         }

@@ -233,11 +233,12 @@ impl Core {
         let Some(channel) = self.sessions.get_mut(&id).and_then(|session| session.channels.get_mut(&number)) else {
             return Ok(());
         };
-        let unacked: Vec<Unacked> = std::mem::take(&mut channel.unacked).into();
         let is_stream = |it: &Unacked| self.queues.get(&it.queue).is_some_and(|queue| queue.kind == Kind::Stream);
-        if !self.version.streams_take_nacks() && unacked.iter().any(is_stream) {
+        if !self.version.streams_take_nacks() && channel.unacked.iter().any(is_stream) {
+            // Nothing is taken out before: the channel puts it back as it ends.
             return Err(Refusal::crash());
         }
+        let unacked = std::mem::take(&mut channel.unacked).into();
         self.settle(id, number, unacked, Settle::Requeue(PutBack::Nacked));
         Ok(())
     }

@@ -224,8 +224,13 @@ fn on_3_10_a_recover_with_messages_of_a_stream_fails_and_no_dead_letter_comes_to
     world.publish(client, "", "s", "direct");
     world.send(client, 1, qos(5, false));
     assert_eq!(bodies(&world.ask(client, read("c", &first))), ["direct"]);
+    world.declare(client, "other", &FieldTable::new());
+    world.publish(client, "", "other", "kept");
+    world.ask(client, get("other"));
     let heard = world.ask(client, basic::Method::Recover(basic::Recover { requeue: true }));
     assert_eq!(heard, ["0 connection.close 541 INTERNAL_ERROR (0.0)"]);
+    let other = world.client();
+    assert_eq!(world.ask(other, passive("other")), ["1 queue.declare-ok other 1 0"], "it is back in its queue");
 }
 
 #[test]

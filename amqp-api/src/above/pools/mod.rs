@@ -88,7 +88,7 @@ type Hook = Box<dyn FnOnce(Pooled) -> BoxFuture<Result<(), Error>> + Send>;
 /// of [`on_start`](Self::on_start): nobody can check a connection out before they have finished.
 ///
 /// ```no_run
-/// # fn pools(_: amqp_api::PoolsConfig) -> Result<amqp_api::PoolsSetup, amqp_api::Error> { unimplemented!() }
+/// # fn pools(_: amqp_api::PoolsConfig) -> Result<amqp_api::PoolsSetup, amqp_api::Error> { unimplemented!("the adapter has it") }
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use amqp_api::{Connection, Exchange, PoolsConfig};
 ///

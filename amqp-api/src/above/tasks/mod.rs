@@ -38,7 +38,7 @@ use crate::options::{Get, Queue};
 /// It has a connection of its own, and makes a new one when that is lost: by the next call. Clones share it.
 ///
 /// ```no_run
-/// # async fn task_queue(_: &str) -> Result<amqp_api::TaskQueue, amqp_api::Error> { unimplemented!() }
+/// # async fn task_queue(_: &str) -> Result<amqp_api::TaskQueue, amqp_api::Error> { unimplemented!("the adapter has it") }
 /// # async fn example() -> Result<(), amqp_api::Error> {
 /// use amqp_api::{Task, Work};
 ///
